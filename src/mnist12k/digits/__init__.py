@@ -1,0 +1,1 @@
+"""MNIST: sources, verification, tensors, splits."""

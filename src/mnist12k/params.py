@@ -1,0 +1,151 @@
+"""params.yaml as frozen, validated types. Nothing else in the project reads YAML.
+
+DVC reads YAML 1.2 with ruamel.yaml, and so does this module: `1e-3` is a number to both.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mnist12k.errors import UserError
+
+MNIST_TRAINING_IMAGES = 60_000
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+# YAML has lists where Python has tuples; their elements stay strict.
+Pair = Annotated[tuple[float, float], Strict(False)]
+
+
+class Section(BaseModel):
+    """What every section keeps to: frozen, no unknown key, no silent conversion, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Fetch(Section):
+    """Where the four IDX files come from, and what they must be."""
+
+    source: str = Field(min_length=1)
+    sha256: dict[
+        Literal[
+            "train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte",
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+        ],
+        Annotated[str, Field(pattern="^[0-9a-f]{64}$")],
+    ] = Field(min_length=4)
+
+
+class Backprop(Section):
+    """The 2-2-2 network of the learning-rate study."""
+
+    inputs: Pair
+    targets: Pair
+    weights: Annotated[tuple[float, ...], Strict(False), Field(min_length=8, max_length=8)]
+    learning_rates: Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1)]
+    iterations: int = Field(ge=1, le=100_000)
+    worksheet_learning_rate: Positive
+
+    @model_validator(mode="after")
+    def _worksheet_is_of_the_study(self) -> Self:
+        if self.worksheet_learning_rate not in self.learning_rates:
+            raise ValueError(
+                f"worksheet_learning_rate {self.worksheet_learning_rate:g} is not one of "
+                f"learning_rates {[float(rate) for rate in self.learning_rates]}"
+            )
+        return self
+
+
+class Train(Section):
+    """The recipe by which the CNN is trained."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: Positive
+    momentum: Share
+    dropout: Share
+    step_size: int = Field(ge=1, description="epochs at one learning rate")
+    gamma: Annotated[float, Field(gt=0, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180, description="degrees either way")]
+    fill: int = Field(ge=0, le=255, description="grey level that a rotation leaves at the corners")
+    seed: int = Field(ge=0, lt=2**63)
+    device: str = Field(min_length=1)
+    validation_size: int = Field(ge=0, lt=MNIST_TRAINING_IMAGES)
+
+
+class Evaluate(Section):
+    """How the trained network is measured on the test images."""
+
+    device: str = Field(min_length=1)
+    batch_size: int = Field(ge=1)
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    fetch: Fetch
+    backprop: Backprop
+    train: Train
+    evaluate: Evaluate
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file; raise UserError where it is absent or no YAML."""
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        what = getattr(error, "problem", None) or "not UTF-8 text"
+        raise UserError(f"{path}:{line} is not YAML: {what}") from error
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate params.yaml; raise UserError with one line for each thing wrong."""
+    content = read_yaml(path)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{path}: {_explain(problem)}" for problem in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+def _explain(problem: Any) -> str:
+    """One validation problem in one line: the key, what was given, what is allowed."""
+    location = problem["loc"]
+    key = ".".join(str(part) for part in location) or "the file"
+    given = repr(problem["input"])
+    if len(given) > 80:
+        given = given[:77] + "..."
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            allowed = list(_section_at(location[:-1]).model_fields)
+            close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(allowed)}"
+            return f"{key} = {given} is not a known key; {hint}"
+        case "value_error":
+            return f"{key}: {problem['ctx']['error']}"
+        case "finite_number":
+            return f"{key} = {given}: a finite number is needed"
+        case _:
+            rule = problem["msg"].replace("Input should", "it should").replace("Tuple", "the list")
+            return f"{key} = {given}: {rule}"
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = Params
+    for name in location:
+        annotation = section.model_fields[str(name)].annotation
+        assert isinstance(annotation, type)  # every nested key of params.yaml is a Section
+        section = annotation
+    return section

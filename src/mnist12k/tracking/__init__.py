@@ -1,0 +1,1 @@
+"""MLflow: one run a training. Only here is mlflow imported."""
