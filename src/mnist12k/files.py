@@ -27,7 +27,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text with newline characters alone at line ends on every platform, so that digests agree."""
+    """Write UTF-8 text with the same line ends on every platform, so that digests agree."""
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
