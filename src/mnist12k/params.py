@@ -5,7 +5,7 @@ DVC reads YAML 1.2 with ruamel.yaml, and so does this module: `1e-3` is a number
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -14,6 +14,12 @@ from ruamel.yaml.error import YAMLError
 from mnist12k.errors import UserError
 
 MNIST_TRAINING_IMAGES = 60_000
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -31,15 +37,15 @@ class Fetch(Section):
     """Where the four IDX files come from, and what they must be."""
 
     source: str = Field(min_length=1)
-    sha256: dict[
-        Literal[
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        ],
-        Annotated[str, Field(pattern="^[0-9a-f]{64}$")],
-    ] = Field(min_length=4)
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+    @model_validator(mode="after")
+    def _digests_are_of_the_four_files(self) -> Self:
+        if set(self.sha256) != set(IDX_FILES):
+            raise ValueError(
+                f"sha256 is of {', '.join(self.sha256)}; it should be of {', '.join(IDX_FILES)}"
+            )
+        return self
 
 
 class Backprop(Section):

@@ -8,13 +8,16 @@ from matplotlib.figure import Figure
 from mnist12k.files import written_whole
 
 
-def new_figure(width: float = 7.0, height: float = 4.5) -> tuple[Figure, Axes]:
-    """Return an empty figure (inches) with one pair of axes, bound to no window."""
+def new_figure(
+    columns: int = 1, width: float = 7.0, height: float = 4.5
+) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure (inches), bound to no window, and its axes side by side."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    row = list(figure.subplots(1, columns, squeeze=False)[0])
+    for axes in row:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, row
 
 
 def save(figure: Figure, path: Path) -> None:

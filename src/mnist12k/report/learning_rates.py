@@ -8,7 +8,7 @@ from mnist12k.report.figure import new_figure, save
 
 def draw_loss_by_learning_rate(rates: tuple[float, ...], losses: Array, path: Path) -> None:
     """Draw one loss curve a rate; `losses` has shape (iterations + 1, rates)."""
-    figure, axes = new_figure()
+    figure, (axes,) = new_figure()
     for rate, curve in zip(rates, losses.T, strict=True):
         axes.plot(curve, label=f"{rate:g}")
     axes.set(xlabel="updates", ylabel="total loss", ylim=(0, None))

@@ -1,0 +1,39 @@
+"""What a network makes of digits that it does not train on."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist12k.cnn.network import to_unit_range
+from mnist12k.digits.dataset import Digits
+
+
+class Score(NamedTuple):
+    """Mean negative log-likelihood, and the share of right answers in [0, 1]."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def predict(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Return logits of shape (n, 10) for uint8 images of shape (n, 28, 28), in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    logits = [network(to_unit_range(batch)) for batch in images.split(batch_size)]
+    network.train(was_training)
+    return torch.cat(logits)
+
+
+def score(logits: Tensor, labels: Tensor) -> Score:
+    """Measure logits of shape (n, 10) against labels of shape (n,)."""
+    loss = F.cross_entropy(logits, labels)
+    accuracy = (logits.argmax(dim=1) == labels).float().mean()
+    return Score(loss.item(), accuracy.item())
+
+
+def evaluate(network: nn.Module, digits: Digits, batch_size: int = 1000) -> Score:
+    """Predict and measure; both tensors of `digits` must be on the network's device."""
+    return score(predict(network, digits.images, batch_size), digits.labels)

@@ -1,0 +1,71 @@
+"""Train the CNN on MNIST's training images."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist12k.cnn.device import device_name, pick_device
+from mnist12k.cnn.fit import Epoch, fit
+from mnist12k.cnn.model_file import save_network
+from mnist12k.cnn.network import new_network, parameter_count
+from mnist12k.cnn.summary import summarise
+from mnist12k.digits.dataset import load_training_digits, split
+from mnist12k.files import write_csv, write_json, write_text
+from mnist12k.params import Params
+from mnist12k.report.curves import draw_curves
+from mnist12k.stages.progress import Progress
+
+DATA = Path("data/mnist")
+MODEL = Path("models/cnn.pt")
+REPORTS = Path("reports/train")
+
+
+def run(params: Params, on_epoch: Callable[[Epoch], None] = lambda _: None) -> None:
+    """Train by params.train; write the model, its history, its figures and its layer table."""
+    settings = params.train
+    device = pick_device(settings.device)
+    training, validation = split(load_training_digits(DATA), settings.validation_size)
+    network = new_network(settings.dropout, settings.seed, device)
+    print(
+        f"{parameter_count(network):,} parameters, {len(training.labels):,} images to train on, "
+        f"{len(validation.labels):,} held out, on {device_name(device)}"
+    )
+
+    progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
+
+    def epoch_ended(epoch: Epoch) -> None:
+        progress.epoch_ended(epoch)
+        on_epoch(epoch)
+
+    on_step = progress.step_ended if sys.stderr.isatty() else None
+    history = fit(network, training, validation, settings, epoch_ended, on_step)
+
+    save_network(network, MODEL)
+    write_csv(REPORTS / "history.csv", Epoch._fields, history)
+    write_text(REPORTS / "model_summary.txt", summarise(network))
+    figures = summary_figures(history, parameter_count(network), device_name(device))
+    write_json(REPORTS / "metrics.json", figures)
+    draw_curves(history, REPORTS / "curves.png")
+
+
+def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[str, object]:
+    """Return the last epoch's figures, the best validation accuracy, and what it took."""
+    last = history[-1]
+    found: dict[str, object] = {
+        "epochs": last.epoch,
+        "train_loss": last.train_loss,
+        "train_accuracy": last.train_accuracy,
+    }
+    if last.validation_accuracy is not None:
+        best = max(history, key=lambda epoch: epoch.validation_accuracy or 0)
+        found |= {
+            "validation_loss": last.validation_loss,
+            "validation_accuracy": last.validation_accuracy,
+            "best_validation_accuracy": best.validation_accuracy,
+            "best_validation_epoch": best.epoch,
+        }
+    return found | {
+        "parameters": parameters,
+        "device": device,
+        "seconds": round(sum(epoch.seconds for epoch in history), 3),
+    }

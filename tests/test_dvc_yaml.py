@@ -1,0 +1,45 @@
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+
+from mnist12k.params import Params, read_yaml
+
+ROOT = Path(__file__).parents[1]
+DVC_YAML = read_yaml(ROOT / "dvc.yaml")
+STAGES: dict[str, dict[str, Any]] = DVC_YAML["stages"]
+
+
+@cache
+def import_graph() -> grimp.ImportGraph:
+    return grimp.build_graph("mnist12k", cache_dir=None)
+
+
+def imported_files(stage: str) -> list[str]:
+    module = f"mnist12k.stages.{stage}"
+    modules = {module, *import_graph().find_upstream_modules(module)}
+    return sorted(f"src/{name.replace('.', '/')}.py" for name in modules)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_every_module_that_it_imports_and_on_no_other(stage: str) -> None:
+    listed = [path for path in STAGES[stage]["deps"] if path.startswith("src/")]
+    assert listed == imported_files(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_name_is_its_commands_its_modules_and_its_params_section(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == f"mnist12k {stage}"
+    assert (ROOT / f"src/mnist12k/stages/{stage}.py").is_file()
+    assert stage in Params.model_fields
+    assert STAGES[stage]["params"] == (list(Params.model_fields) if stage == "fetch" else [stage])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reports_into_the_folder_of_its_name(stage: str) -> None:
+    outputs = [*STAGES[stage].get("outs", []), *STAGES[stage].get("metrics", [])]
+    paths = [out if isinstance(out, str) else next(iter(out)) for out in outputs]
+    reports = [path for path in paths if path.startswith("reports/")]
+    assert all(path.startswith(f"reports/{stage}/") for path in reports)
