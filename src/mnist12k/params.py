@@ -92,6 +92,12 @@ class Evaluate(Section):
     batch_size: int = Field(ge=1)
 
 
+class Publish(Section):
+    """When a new model takes the champion's place in MLflow's registry."""
+
+    champion_level: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -99,6 +105,7 @@ class Params(Section):
     backprop: Backprop
     train: Train
     evaluate: Evaluate
+    publish: Publish
 
 
 def read_yaml(path: Path) -> Any:

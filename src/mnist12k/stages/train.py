@@ -1,6 +1,7 @@
 """Train the CNN on MNIST's training images."""
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ from mnist12k.cnn.network import new_network, parameter_count
 from mnist12k.cnn.summary import summarise
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.files import write_csv, write_json, write_text
+from mnist12k.fingerprint import training_fingerprint
 from mnist12k.params import Params
 from mnist12k.report.curves import draw_curves
 from mnist12k.stages.progress import Progress
@@ -40,6 +42,7 @@ def run(
 
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
+    started = time.time()
     with tracked(params) as log_epoch:
 
         def epoch_ended(epoch: Epoch) -> None:
@@ -52,13 +55,18 @@ def run(
         save_network(network, MODEL)
         write_csv(REPORTS / "history.csv", Epoch._fields, history)
         write_text(REPORTS / "model_summary.txt", summarise(network))
-        figures = summary_figures(history, parameter_count(network), device_name(device))
+        figures = summary_figures(history) | {
+            "parameters": parameter_count(network),
+            "device": device_name(device),
+            "started": round(started, 3),
+            "fingerprint": training_fingerprint(settings),
+        }
         write_json(REPORTS / "metrics.json", figures)
         draw_curves(history, REPORTS / "curves.png")
 
 
-def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[str, object]:
-    """Return the last epoch's figures, the best validation accuracy, and what it took."""
+def summary_figures(history: list[Epoch]) -> dict[str, object]:
+    """Return the last epoch's figures, the best validation accuracy, and the seconds it took."""
     last = history[-1]
     found: dict[str, object] = {
         "epochs": last.epoch,
@@ -73,8 +81,4 @@ def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[
             "best_validation_accuracy": best.validation_accuracy,
             "best_validation_epoch": best.epoch,
         }
-    return found | {
-        "parameters": parameters,
-        "device": device,
-        "seconds": round(sum(epoch.seconds for epoch in history), 3),
-    }
+    return found | {"seconds": round(sum(epoch.seconds for epoch in history), 3)}
