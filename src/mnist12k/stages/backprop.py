@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnist12k.backprop.network import Network
 from mnist12k.backprop.study import STEP_COLUMNS, loss_curves, steps
 from mnist12k.files import write_csv, write_json
 from mnist12k.params import Params
@@ -13,8 +14,10 @@ REPORTS = Path("reports/backprop")
 def run(params: Params) -> None:
     """Descend at every learning rate; write the curves, one rate's steps, and their picture."""
     study = params.backprop
-    network = (study.inputs, study.targets, study.weights)
-    losses = loss_curves(*network, study.learning_rates, study.iterations)
+    presets = {"seed": study.presets.seed, "mazur": study.presets.mazur}
+    given = presets.get(study.preset, study)
+    network = Network(given.inputs, given.targets, given.weights, given.biases)
+    losses = loss_curves(network, study.learning_rates, study.iterations)
     write_csv(
         REPORTS / "losses.csv",
         ["learning_rate", "iteration", "loss"],
@@ -24,7 +27,7 @@ def run(params: Params) -> None:
             for iteration, loss in enumerate(curve)
         ),
     )
-    rows = steps(*network, study.worksheet_learning_rate, study.iterations)
+    rows = steps(network, study.worksheet_learning_rate, study.iterations)
     write_csv(REPORTS / "steps.csv", STEP_COLUMNS, rows.tolist())
     draw_loss_by_learning_rate(study.learning_rates, losses, REPORTS / "loss_by_learning_rate.png")
     final = dict(zip(map(str, study.learning_rates), losses[-1].tolist(), strict=True))
