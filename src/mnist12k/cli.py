@@ -44,10 +44,9 @@ def train(params: Params) -> None:
     writes models/cnn.pt and reports/train. Every epoch goes to MLflow as it ends.
     """
     from mnist12k.stages import train
-    from mnist12k.tracking import training
+    from mnist12k.tracking.training import tracked_training
 
-    with training.tracked_training(params):
-        train.run(params, on_epoch=training.log_epoch)
+    train.run(params, tracked_training)
 
 
 def evaluate(params: Params) -> None:
@@ -57,10 +56,10 @@ def evaluate(params: Params) -> None:
     result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
-    from mnist12k.tracking import training
+    from mnist12k.tracking.training import log_evaluation
 
     evaluate.run(params)
-    training.log_evaluation(params)
+    log_evaluation(params)
 
 
 def ui(_params: Params) -> None:

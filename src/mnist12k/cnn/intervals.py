@@ -11,4 +11,7 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     centre = share + z * z / (2 * total)
     half = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # At either end the formula's exact 0 or 1 drowns in rounding.
+    low = (centre - half) / scale if correct > 0 else 0.0
+    high = (centre + half) / scale if correct < total else 1.0
+    return low, high

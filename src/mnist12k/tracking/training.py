@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -35,20 +35,19 @@ EVALUATE_REPORTS = Path("reports/evaluate")
 
 
 @contextmanager
-def tracked_training(params: Params) -> Iterator[None]:
+def tracked_training(params: Params) -> Iterator[Callable[[Epoch], None]]:
     """Keep one run open while the block trains; afterwards add what the training left behind.
 
-    The run ends as FINISHED, as KILLED by Ctrl-C, or as FAILED. A finished run replaces earlier
-    ones of the same fingerprint.
+    Yields what logs an epoch as it ends. The run ends as FINISHED, as KILLED by Ctrl-C, or as
+    FAILED. A finished run replaces earlier ones of the same fingerprint.
     """
     with _new_run(params):
-        yield
+        yield _log_epoch
         _log_files()
         _delete_earlier_runs()
 
 
-def log_epoch(epoch: Epoch) -> None:
-    """Add one epoch's figures to the open run."""
+def _log_epoch(epoch: Epoch) -> None:
     found = {
         "learning_rate": epoch.learning_rate,
         "train/loss": epoch.train_loss,
@@ -65,7 +64,7 @@ def log_evaluation(params: Params) -> None:
     """Add the test result to the training's run, which is made anew from its files if gone."""
     run = _find_run(training_fingerprint(params))
     if run is None:
-        with tracked_training(params):
+        with tracked_training(params) as log_epoch:
             for epoch in _read_history():
                 log_epoch(epoch)
         run = _find_run(training_fingerprint(params))

@@ -1,0 +1,82 @@
+import torch
+from torch import Tensor
+
+from mnist12k.cnn.evaluate import evaluate
+from mnist12k.cnn.fit import Epoch, Step, fit
+from mnist12k.cnn.network import Network, new_network
+from mnist12k.digits.dataset import Digits, split
+from mnist12k.params import Params, Train
+
+
+def settings(params: Params, **changes: object) -> Train:
+    small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "step_size": 1, "dropout": 0.1}
+    return params.train.model_copy(update=small | changes)
+
+
+def trained(
+    digits: Digits, recipe: Train, validation_size: int = 100
+) -> tuple[Network, list[Epoch]]:
+    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    return network, fit(network, *split(digits, validation_size), recipe)
+
+
+def weights(network: Network) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_a_network_learns(small_training_digits: Digits, params: Params) -> None:
+    _, history = trained(small_training_digits, settings(params, epochs=4))
+    assert history[-1].train_loss < history[0].train_loss / 2
+    assert history[-1].validation_accuracy is not None
+    assert history[-1].validation_accuracy > 0.9
+
+
+def test_the_history_is_what_the_network_really_scores(
+    small_training_digits: Digits, params: Params
+) -> None:
+    network, history = trained(small_training_digits, settings(params))
+    _, validation = split(small_training_digits, 100)
+    measured = evaluate(network, validation)
+    assert history[-1].validation_loss == measured.loss
+    assert history[-1].validation_accuracy == measured.accuracy
+
+
+def test_the_same_seed_gives_the_same_bits(small_training_digits: Digits, params: Params) -> None:
+    first, _ = trained(small_training_digits, settings(params))
+    torch.rand(100)
+    second, _ = trained(small_training_digits, settings(params))
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_another_seed_gives_another_network(small_training_digits: Digits, params: Params) -> None:
+    first, _ = trained(small_training_digits, settings(params))
+    second, _ = trained(small_training_digits, settings(params, seed=2))
+    assert not torch.equal(weights(first), weights(second))
+
+
+def test_every_epoch_and_every_step_is_told_as_it_ends(
+    small_training_digits: Digits, params: Params
+) -> None:
+    recipe = settings(params)
+    told: list[Epoch | Step] = []
+    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    training, validation = split(small_training_digits, 90)  # 510 images: 8 steps, the last of 62
+    history = fit(network, training, validation, recipe, told.append, told.append)
+    assert [item for item in told if isinstance(item, Epoch)] == history
+    assert [item.step for item in told if isinstance(item, Step)] == [*range(1, 9)] * 2
+
+
+def test_without_validation_images_there_is_no_validation_figure(
+    small_training_digits: Digits, params: Params
+) -> None:
+    _, history = trained(small_training_digits, settings(params, epochs=1), validation_size=0)
+    assert history[0].validation_loss is None
+    assert history[0].validation_accuracy is None
+
+
+def test_the_learning_rate_falls_as_scheduled(
+    small_training_digits: Digits, params: Params
+) -> None:
+    recipe = settings(params, epochs=3, step_size=2, gamma=0.5)
+    _, history = trained(small_training_digits, recipe)
+    assert [epoch.learning_rate for epoch in history] == [0.05, 0.05, 0.025]

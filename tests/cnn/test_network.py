@@ -1,0 +1,95 @@
+import torch
+
+from mnist12k.cnn.network import Network, new_network, parameter_count, to_unit_range
+from mnist12k.cnn.summary import summarise, trace
+
+# The layer table of the course write-up that this network comes from.
+PUBLISHED_TABLE = """
+Conv2d-1 [-1, 8, 28, 28] 80
+BatchNorm2d-2 [-1, 8, 28, 28] 16
+Dropout-3 [-1, 8, 28, 28] 0
+Conv2d-4 [-1, 8, 28, 28] 584
+BatchNorm2d-5 [-1, 8, 28, 28] 16
+Dropout-6 [-1, 8, 28, 28] 0
+Conv2d-7 [-1, 8, 28, 28] 584
+BatchNorm2d-8 [-1, 8, 28, 28] 16
+MaxPool2d-9 [-1, 8, 14, 14] 0
+Dropout-10 [-1, 8, 14, 14] 0
+Conv2d-11 [-1, 16, 14, 14] 1,168
+BatchNorm2d-12 [-1, 16, 14, 14] 32
+Dropout-13 [-1, 16, 14, 14] 0
+Conv2d-14 [-1, 16, 12, 12] 2,320
+BatchNorm2d-15 [-1, 16, 12, 12] 32
+MaxPool2d-16 [-1, 16, 6, 6] 0
+Dropout-17 [-1, 16, 6, 6] 0
+Conv2d-18 [-1, 32, 4, 4] 4,640
+BatchNorm2d-19 [-1, 32, 4, 4] 64
+Dropout-20 [-1, 32, 4, 4] 0
+Conv2d-21 [-1, 10, 2, 2] 2,890
+Total params: 12,442
+Trainable params: 12,442
+Non-trainable params: 0
+Input size (MB): 0.00
+Forward/backward pass size (MB): 0.53
+Params size (MB): 0.05
+Estimated Total Size (MB): 0.58
+"""
+
+
+def test_the_network_has_12442_parameters() -> None:
+    assert parameter_count(Network()) == 12_442
+
+
+def test_the_layer_table_is_the_published_one_digit_for_digit() -> None:
+    ours = [" ".join(line.split()) for line in summarise(Network(0.1)).splitlines()]
+    published = PUBLISHED_TABLE.strip().splitlines()
+    assert [line for line in ours if line in published] == published
+
+
+def test_the_receptive_field_grows_as_computed_by_hand() -> None:
+    rows = trace(Network())
+    convolutions = [row.receptive_field for row in rows if row.kind == "Conv2d"]
+    assert convolutions == [3, 5, 7, 12, 16, 26, 34]
+
+
+def test_a_pixel_outside_the_receptive_field_changes_nothing() -> None:
+    network = Network().eval()
+    for p in network.parameters():
+        p.data.abs_()  # positive throughout: no ReLU hides what is seen
+    field = trace(network)[5].receptive_field  # after the second block
+    image = torch.rand(1, 1, 28, 28, requires_grad=True)
+    network.blocks[:2](image)[0, :, 14, 14].sum().backward()
+    assert image.grad is not None
+    seen = image.grad[0, 0].nonzero()
+    assert (seen.max(dim=0).values - seen.min(dim=0).values + 1).max() <= field
+
+
+def test_tracing_leaves_the_network_as_it_was() -> None:
+    network = Network().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trace(network)
+    assert network.training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_logits_are_the_mean_of_the_head_over_its_four_places() -> None:
+    network = Network().eval()
+    images = torch.rand(3, 1, 28, 28)
+    features = network.blocks((images - 0.1307) / 0.3081)
+    by_hand = torch.nn.functional.conv2d(features, network.head.weight, network.head.bias)
+    torch.testing.assert_close(network(images), by_hand.flatten(2).mean(dim=2))
+
+
+def test_grey_levels_become_zero_to_one() -> None:
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1)
+    assert to_unit_range(images).flatten().tolist() == [0, torch.tensor(0.2).item(), 1]
+
+
+def test_a_seed_gives_one_network_whatever_was_drawn_before() -> None:
+    torch.manual_seed(5)
+    first = new_network(0.1, 7, torch.device("cpu")).state_dict()
+    torch.rand(10)
+    second = new_network(0.1, 7, torch.device("cpu")).state_dict()
+    other = new_network(0.1, 8, torch.device("cpu")).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])

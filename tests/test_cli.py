@@ -1,0 +1,119 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from mnist12k.cli import COMMANDS, main, project_root
+from mnist12k.errors import UserError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with nothing but the two files that make it a project."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files(project: Path) -> set[Path]:
+    return {path for path in project.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert len(capsys.readouterr().out.splitlines()) >= 6
+
+
+def test_a_mistake_in_params_is_one_line_exit_code_2_and_no_file(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("dropout: 0.1", "dropout: 1.5"), "utf-8")
+    before = files(project)
+    assert main(["train"]) == 2
+    told = capsys.readouterr()
+    assert told.err.splitlines() == [
+        "mnist12k: error: params.yaml: train.dropout = 1.5: it should be less than 1"
+    ]
+    assert told.out == ""
+    assert files(project) == before
+
+
+def test_training_without_data_is_one_line_and_exit_code_2(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train"]) == 2
+    assert "train-images-idx3-ubyte is absent" in capsys.readouterr().err
+    assert not (project / "models").exists()
+
+
+def test_evaluating_without_a_model_is_one_line_and_exit_code_2(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate"]) == 2
+    assert capsys.readouterr().err.startswith("mnist12k: error: models/cnn.pt is absent")
+    assert not (project / "reports").exists()
+
+
+def test_an_absent_device_is_an_error_not_a_fall_back_and_no_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("device: auto", "device: cuda:99"), "utf-8")
+    assert main(["train"]) == 2
+    assert "device = 'cuda:99' is not on this machine" in capsys.readouterr().err
+    assert not (project / "mlflow.db").exists()
+
+
+def test_a_command_works_from_any_folder_of_the_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "deep" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(project / "deep" / "inside")
+    assert project_root() == project
+
+
+def test_outside_a_project_the_error_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no params.yaml and dvc.yaml in"):
+        project_root()
+
+
+def test_python_m_mnist12k_is_the_same_command() -> None:
+    command = [sys.executable, "-m", "mnist12k", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: mnist12k")
+    assert all(command.__name__ in done.stdout for command in COMMANDS)
+
+
+def test_help_is_there_at_once() -> None:
+    """Heavy libraries are imported by the command that needs them."""
+    code = "import sys, mnist12k.cli; sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_ctrl_c_ends_without_a_traceback(project: Path) -> None:
+    code = (
+        "import mnist12k.cli as c, time; c.load_params = lambda: time.sleep(60); c.main(['train'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code + "; print('unreached')"],
+        cwd=project,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert told == "mnist12k: stopped\n"

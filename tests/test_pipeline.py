@@ -1,0 +1,297 @@
+"""The whole pipeline as a user runs it: a copy of the project, `dvc repro`, a real MLflow store."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, SMALL_TEST
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist12k.cnn.model_file import load_network
+from mnist12k.params import load_params, read_yaml
+
+pytestmark = pytest.mark.slow
+
+CONTRACT = [
+    "data/mnist/MNIST/raw/train-images-idx3-ubyte",
+    "reports/backprop/losses.csv",
+    "reports/backprop/steps.csv",
+    "reports/backprop/loss_by_learning_rate.png",
+    "reports/train/history.csv",
+    "reports/train/metrics.json",
+    "reports/train/model_summary.txt",
+    "models/cnn.pt",
+    "reports/evaluate/metrics.json",
+    "reports/evaluate/predictions.csv",
+    "reports/evaluate/confusion_matrix.png",
+]
+
+
+class Project:
+    """A copy of the working tree in a git repository of its own, set to small data."""
+
+    def __init__(self, root: Path, idx_folder: Path, idx_sha256: Mapping[str, str]) -> None:
+        self.root = root
+        listed = self._git("ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith("reports/"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, root / name)
+        (root / "dvc.lock").unlink(missing_ok=True)
+        self.edit("source: auto", f"source: {idx_folder}")
+        for name, digest in read_yaml(ROOT / "params.yaml")["fetch"]["sha256"].items():
+            self.edit(digest, idx_sha256[name])
+        self.edit("epochs: 19", "epochs: 2")
+        self.edit("validation_size: 5000", "validation_size: 100")
+        self._git("init", "-q")
+        self.commit()
+
+    def edit(self, old: str, new: str, file: str = "params.yaml") -> None:
+        text = (self.root / file).read_text(encoding="utf-8")
+        assert old in text
+        (self.root / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def commit(self) -> None:
+        self._git("add", "-A")
+        self._git(*("-c", "user.name=t", "-c", "user.email=t@t"), "commit", "-qm", "state")
+
+    def _git(self, *arguments: str, cwd: Path | None = None) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(
+            command, cwd=cwd or self.root, capture_output=True, text=True, check=True
+        ).stdout
+
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
+        # The installed command must run this copy's code.
+        return ours | {"PATH": path, "PYTHONPATH": str(self.root / "src"), "GIT_AUTHOR_NAME": "t"}
+
+    def run(self, *command: str, cwd: Path | None = None, code: int = 0) -> str:
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def client(self, store: str = "mlflow.db") -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.root / store}")
+
+    def runs(self, store: str = "mlflow.db") -> list[Run]:
+        client = self.client(store)
+        experiment = client.get_experiment_by_name("mnist12k")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id]))
+
+    def contents(self) -> dict[str, bytes]:
+        return {path: (self.root / path).read_bytes() for path in CONTRACT}
+
+
+@pytest.fixture(scope="module")
+def project(
+    tmp_path_factory: pytest.TempPathFactory, idx_folder: Path, idx_sha256: Mapping[str, str]
+) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"), idx_folder, idx_sha256)
+    told = project.run("dvc", "repro")
+    assert told.count("Running stage") == 4
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def tracked(project: Project) -> Run:
+    (run,) = project.runs()
+    return run
+
+
+def test_one_command_leaves_every_file_of_the_contract(project: Project) -> None:
+    assert [path for path in CONTRACT if not (project.root / path).is_file()] == []
+
+
+def test_the_second_run_runs_no_stage(project: Project) -> None:
+    before = project.contents()
+    told = project.run("dvc", "repro")
+    assert "Running stage" not in told
+    assert "Data and pipelines are up to date." in told
+    assert project.contents() == before
+    assert len(project.runs()) == 1
+
+
+def test_predictions_and_metrics_say_the_same(project: Project) -> None:
+    metrics = json.loads((project.root / "reports/evaluate/metrics.json").read_text())
+    with (project.root / "reports/evaluate/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert metrics["test_total"] == len(rows) == SMALL_TEST
+    assert metrics["test_correct"] == sum(row["label"] == row["prediction"] for row in rows)
+    assert metrics["test_accuracy"] == metrics["test_correct"] / metrics["test_total"]
+    assert metrics["test_accuracy_low"] < metrics["test_accuracy"]
+
+
+def test_the_run_holds_every_parameter_under_its_name_in_params_yaml(
+    project: Project, tracked: Run
+) -> None:
+    params = load_params(project.root / "params.yaml")
+    assert tracked.data.params == {
+        f"{section}.{name}": str(value)
+        for section in ("train", "evaluate")
+        for name, value in getattr(params, section).model_dump().items()
+    }
+
+
+def test_the_run_holds_every_epoch_of_the_history(project: Project, tracked: Run) -> None:
+    with (project.root / "reports/train/history.csv").open(newline="") as file:
+        history = list(csv.DictReader(file))
+    for metric, column in {
+        "train/loss": "train_loss",
+        "validation/accuracy": "validation_accuracy",
+        "learning_rate": "learning_rate",
+    }.items():
+        logged = project.client().get_metric_history(tracked.info.run_id, metric)
+        assert [(point.step, point.value) for point in sorted(logged, key=lambda p: p.step)] == [
+            (int(row["epoch"]), float(row[column])) for row in history
+        ]
+
+
+def test_the_run_holds_the_test_result_the_data_and_where_it_ran(
+    project: Project, tracked: Run
+) -> None:
+    metrics = json.loads((project.root / "reports/evaluate/metrics.json").read_text())
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.metrics["test/accuracy"] == metrics["test_accuracy"]
+    assert tracked.data.metrics["test/loss"] == metrics["test_loss"]
+    assert tracked.inputs is not None
+    (dataset,) = tracked.inputs.dataset_inputs
+    assert dataset.dataset.name == "mnist"
+    assert len(dataset.dataset.digest) == 32
+    assert len(tracked.data.tags["mnist12k.fingerprint"]) == 32
+    assert len(tracked.data.tags["mlflow.source.git.commit"]) == 40
+    assert tracked.data.tags["version.torch"] == torch.__version__.split("+")[0]
+    assert tracked.data.tags["device"]
+
+
+def test_the_run_holds_the_reports(project: Project, tracked: Run) -> None:
+    client = project.client()
+    names = {
+        file.path
+        for folder in ("train", "evaluate")
+        for file in client.list_artifacts(tracked.info.run_id, folder)
+    }
+    assert {"train/history.csv", "train/curves.png", "train/model_summary.txt"} <= names
+    assert {"evaluate/confusion_matrix.png", "evaluate/predictions.csv"} <= names
+
+
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+@pytest.mark.filterwarnings(
+    # torch.export's archive reader tells of a read-only buffer that it does not write to.
+    "ignore:The given buffer is not writable:UserWarning"
+)
+def test_the_logged_model_gives_the_logits_of_the_model_file(
+    project: Project, tracked: Run, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(f"sqlite:///{project.root / 'mlflow.db'}")
+    model = mlflow.pyfunc.load_model(f"runs:/{tracked.info.run_id}/cnn")
+    images = np.random.default_rng(1).random((batch, 1, 28, 28), dtype=np.float32)
+    network = load_network(project.root / "models/cnn.pt", torch.device("cpu"))
+    with torch.no_grad():
+        logits = network(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(model.predict(images), logits, rtol=1e-4, atol=1e-5)
+    assert model.metadata.signature is not None
+
+
+def test_metrics_plots_and_params_diff_have_something_to_show(project: Project) -> None:
+    assert "test_accuracy" in project.run("dvc", "metrics", "show")
+    told = project.run("dvc", "plots", "show", "-o", "plots")
+    page = project.root / "plots" / "index.html"
+    assert "train_loss" in page.read_text(encoding="utf-8"), told
+    shutil.rmtree(project.root / "plots")
+    project.edit("momentum: 0.9", "momentum: 0.8")
+    assert "train.momentum" in project.run("dvc", "params", "diff")
+    project.edit("momentum: 0.8", "momentum: 0.9")
+
+
+def test_a_mistake_in_params_stops_dvc_before_any_output_is_touched(project: Project) -> None:
+    before = project.contents()
+    project.edit("epochs: 2", "epochs: 0")
+    told = project.run("dvc", "repro", code=255)
+    assert "params.yaml: train.epochs = 0: it should be greater than or equal to 1" in told
+    assert "Traceback" not in told
+    assert project.contents() == before
+    project.edit("epochs: 0", "epochs: 2")
+    assert "Running stage" not in project.run("dvc", "repro")
+
+
+def test_an_experiment_of_ones_own_is_one_experiment_and_one_run(project: Project) -> None:
+    before = len(project.runs())
+    project.run("dvc", "exp", "run", "-n", "short", "-S", "train.epochs=1")
+    assert len(project.runs()) == before + 1
+    assert project.run("dvc", "exp", "list", "--name-only").split() == ["short"]
+    assert {run.info.run_name for run in project.runs()} >= {"short"}
+    project._git("checkout", "-q", ".")
+    project.run("dvc", "checkout")
+
+
+def test_an_experiment_in_a_temporary_copy_logs_into_the_projects_store(project: Project) -> None:
+    before = len(project.runs())
+    project.run("dvc", "exp", "run", "--temp", "-n", "apart", "-S", "train.momentum=0.5")
+    (run,) = [run for run in project.runs() if run.info.run_name == "apart"]
+    assert len(project.runs()) == before + 1
+    assert run.data.params["train.momentum"] == "0.5"
+    assert "test/accuracy" in run.data.metrics
+    assert run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri())
+
+
+def test_a_lost_store_is_made_anew_when_the_model_is_evaluated_again(project: Project) -> None:
+    store, lost, anew = (project.root / f"{name}.db" for name in ("mlflow", "lost", "anew"))
+    store.rename(lost)
+    project.run("mnist12k", "evaluate", cwd=project.root / "src")  # from anywhere inside
+    store.rename(anew)  # under a name to which this process holds no open connection
+    lost.rename(store)
+    (run,) = project.runs("anew.db")
+    assert run.info.status == "FINISHED"
+    assert len(project.client("anew.db").get_metric_history(run.info.run_id, "train/loss")) == 2
+    assert "test/accuracy" in run.data.metrics
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_ctrl_c_in_a_training_marks_its_run_as_killed(project: Project) -> None:
+    project.edit("epochs: 2", "epochs: 500")
+    with subprocess.Popen(
+        ["mnist12k", "train"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    project.edit("epochs: 500", "epochs: 2")
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "mnist12k: stopped"
+    assert "Traceback" not in rest
+    (killed,) = [run for run in project.runs() if run.data.params["train.epochs"] == "500"]
+    assert killed.info.status == "KILLED"
