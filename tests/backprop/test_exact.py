@@ -4,6 +4,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from oracle import MAZUR, ORACLE, SEED
 
 from mnist12k.backprop.exact import exact_loss_curve
 from mnist12k.backprop.network import Network
@@ -39,23 +40,19 @@ def differentiated_curve(network: Network, rate: float, iterations: int) -> Sequ
 
 
 @pytest.mark.parametrize("rate", [0.5, 60.0, 300.0])
-def test_the_exact_curve_is_that_of_a_numerically_differentiated_loss(
-    mazur: Network, seed: Network, rate: float
-) -> None:
-    for network in (mazur, seed):
+def test_the_exact_curve_is_that_of_a_numerically_differentiated_loss(rate: float) -> None:
+    for network in (MAZUR, SEED):
         np.testing.assert_allclose(
             exact_loss_curve(network, rate, 4), differentiated_curve(network, rate, 4), rtol=1e-15
         )
 
 
-def test_the_exact_curve_is_the_oracles_to_the_last_bit(
-    seed: Network, oracle: dict[str, Any]
-) -> None:
-    for rate, losses in oracle["seed"]["losses"].items():
-        curve = exact_loss_curve(seed, float(rate), 100)
+def test_the_exact_curve_is_the_oracles_to_the_last_bit() -> None:
+    for rate, losses in ORACLE["seed"]["losses"].items():
+        curve = exact_loss_curve(SEED, float(rate), 100)
         assert {k: curve[int(k)] for k in losses} == losses
 
 
-def test_rates_that_take_exp_out_of_any_range_are_exact_too(seed: Network) -> None:
+def test_rates_that_take_exp_out_of_any_range_are_exact_too() -> None:
     for rate, final in ((1e4, 0.25), (1e10, 0.0), (1e100, 0.0)):
-        assert exact_loss_curve(seed, rate, 3)[-1] == final
+        assert exact_loss_curve(SEED, rate, 3)[-1] == final

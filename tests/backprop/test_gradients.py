@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import MAZUR, ORACLE, SEED
 
 from mnist12k.backprop.autograd import autograd_gradients
 from mnist12k.backprop.formulas import FORMULAS, GRADIENTS, WEIGHTS, named
@@ -11,7 +12,7 @@ from mnist12k.backprop.network import Network, forward, gradients, sigmoid, upda
 from mnist12k.backprop.proof import central_differences
 from mnist12k.backprop.study import Step, trajectory
 
-Preset = tuple[Network, dict[str, Any]]
+PRESETS = ((SEED, ORACLE["seed"]), (MAZUR, ORACLE["mazur"]))
 
 
 def numbers(limit: float, count: int) -> st.SearchStrategy[tuple[float, ...]]:
@@ -31,24 +32,24 @@ def step_of(network: Network) -> Step:
     return trajectory(network, 0.5, 0)[0]
 
 
-def test_a_forward_pass_agrees_with_fifty_digits(preset: Preset) -> None:
-    network, oracle = preset
+@pytest.mark.parametrize(("network", "oracle"), PRESETS, ids=["seed", "mazur"])
+def test_a_forward_pass_agrees_with_fifty_digits(network: Network, oracle: dict[str, Any]) -> None:
     passed = forward(network, np.array(network.weights))._asdict()
     for name, exact in oracle["first_forward"].items():
         assert passed[name] == pytest.approx(exact, rel=1e-12, abs=0), name
 
 
-def test_gradients_agree_with_fifty_digits(preset: Preset) -> None:
-    network, oracle = preset
+@pytest.mark.parametrize(("network", "oracle"), PRESETS, ids=["seed", "mazur"])
+def test_gradients_agree_with_fifty_digits(network: Network, oracle: dict[str, Any]) -> None:
     np.testing.assert_allclose(step_of(network).gradients, oracle["first_gradients"], rtol=1e-12)
 
 
-def test_one_update_moves_all_weights_at_once(mazur: Network, oracle: dict[str, Any]) -> None:
-    w = np.array(mazur.weights)
-    updated = update(w, gradients(mazur, w, forward(mazur, w)), oracle["mazur"]["learning_rate"])
-    np.testing.assert_allclose(updated, oracle["mazur"]["weights_after_1"], rtol=1e-12)
-    loss = forward(mazur, updated).E_total
-    assert loss == pytest.approx(oracle["mazur"]["loss_after_1"], rel=1e-12, abs=0)
+def test_one_update_moves_all_weights_at_once() -> None:
+    w = np.array(MAZUR.weights)
+    updated = update(w, gradients(MAZUR, w, forward(MAZUR, w)), ORACLE["mazur"]["learning_rate"])
+    np.testing.assert_allclose(updated, ORACLE["mazur"]["weights_after_1"], rtol=1e-12)
+    loss = forward(MAZUR, updated).E_total
+    assert loss == pytest.approx(ORACLE["mazur"]["loss_after_1"], rel=1e-12, abs=0)
 
 
 @given(NETWORKS)

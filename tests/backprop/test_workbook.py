@@ -9,6 +9,7 @@ import openpyxl
 import pytest
 from openpyxl.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
+from oracle import SEED
 
 from mnist12k.backprop.network import Network
 from mnist12k.backprop.study import STEP_COLUMNS, loss_curves, steps
@@ -23,9 +24,9 @@ needs_libreoffice = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def path(seed: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("workbook") / "backprop.xlsx"
-    write_workbook(path, seed, RATES, ETA, ITERATIONS)
+    write_workbook(path, SEED, RATES, ETA, ITERATIONS)
     return path
 
 
@@ -92,10 +93,8 @@ def recalculate(
 
 
 @needs_libreoffice
-def test_libreoffice_computes_what_python_computes(
-    path: Path, seed: Network, tmp_path: Path
-) -> None:
-    assert_agrees(recalculate(path, tmp_path), seed)
+def test_libreoffice_computes_what_python_computes(path: Path, tmp_path: Path) -> None:
+    assert_agrees(recalculate(path, tmp_path), SEED)
 
 
 @needs_libreoffice
@@ -114,8 +113,8 @@ def test_a_change_to_any_given_cell_recalculates_to_pythons_numbers(
     assert_agrees(recalculate(path, tmp_path, change), changed, 1.7, [0.1, 3.3, 0.5, 0.8, 1.0, 1e6])
 
 
-def test_viewers_that_do_not_calculate_show_pythons_numbers(path: Path, seed: Network) -> None:
-    assert_agrees(openpyxl.load_workbook(path, data_only=True), seed)
+def test_viewers_that_do_not_calculate_show_pythons_numbers(path: Path) -> None:
+    assert_agrees(openpyxl.load_workbook(path, data_only=True), SEED)
 
 
 def test_every_number_but_what_is_given_is_a_formula(path: Path) -> None:
@@ -148,15 +147,13 @@ def test_the_network_and_both_losses_are_native_charts(path: Path) -> None:
     assert len(workbook["Rates"]._charts[0].series) == len(RATES)
 
 
-def test_the_same_study_is_the_same_file_byte_for_byte(
-    path: Path, seed: Network, tmp_path: Path
-) -> None:
-    write_workbook(tmp_path / "again.xlsx", seed, RATES, ETA, ITERATIONS)
+def test_the_same_study_is_the_same_file_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    write_workbook(tmp_path / "again.xlsx", SEED, RATES, ETA, ITERATIONS)
     assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
 
 
-def test_a_long_study_fills_a_workbook_that_still_opens(seed: Network, tmp_path: Path) -> None:
-    write_workbook(tmp_path / "long.xlsx", seed, [0.5], 0.5, 10_000)
+def test_a_long_study_fills_a_workbook_that_still_opens(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "long.xlsx", SEED, [0.5], 0.5, 10_000)
     sheet = openpyxl.load_workbook(tmp_path / "long.xlsx")["Descent"]
     numbers = [row[0] for row in sheet.iter_rows(min_row=4, max_col=1, values_only=True)]
     assert numbers[-1] == MOST_ITERATIONS
