@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -295,3 +297,44 @@ def test_ctrl_c_in_a_training_marks_its_run_as_killed(project: Project) -> None:
     assert "Traceback" not in rest
     (killed,) = [run for run in project.runs() if run.data.params["train.epochs"] == "500"]
     assert killed.info.status == "KILLED"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_the_ui_prints_an_address_on_this_machine_that_answers(project: Project) -> None:
+    with subprocess.Popen(
+        ["mnist12k", "ui"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        address = line.split()[1]
+        try:
+            server, _, place = address.partition("/#")
+            assert server.startswith("http://127.0.0.1:")
+            experiment_id = project.runs()[0].info.experiment_id
+            assert place == f"/experiments/{experiment_id}/runs?workflowType=machine_learning"
+            assert _answer(f"{server}/health") == "OK"
+            assert "mnist12k" in _answer(
+                f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
+            )
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def _answer(address: str) -> str:
+    """Return what a server on this machine says, once it is up."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - http
+                return str(answer.read().decode())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

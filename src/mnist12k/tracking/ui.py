@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 
 import mlflow
+import psutil
 
 from mnist12k.errors import UserError
 from mnist12k.tracking.store import experiment, store_root
@@ -32,12 +34,16 @@ def serve() -> None:
         *("--default-artifact-root", (store_root() / "mlartifacts").as_uri()),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
     ]
-    try:
-        code = subprocess.run(command, check=False).returncode  # noqa: S603
-    except KeyboardInterrupt:
-        return
-    if code:
-        raise UserError(f"the MLflow server ended with exit code {code}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it ends, no orphan stays
+    with subprocess.Popen(command) as running:  # noqa: S603
+        try:
+            code = running.wait()
+        except KeyboardInterrupt:
+            for process in psutil.Process(running.pid).children(recursive=True):
+                process.terminate()
+            running.terminate()
+            return
+    raise UserError(f"the MLflow server ended with exit code {code}")
 
 
 def _free_port() -> int:
