@@ -33,8 +33,11 @@ def backprop(params: Params) -> None:
     curves, one rate's every step, and a plot into reports/backprop.
     """
     from mnist12k.stages import backprop
+    from mnist12k.tracking.attempts import Attempts
+    from mnist12k.tracking.backprop import log_study
 
     backprop.run(params)
+    Attempts()(lambda: log_study(params))
 
 
 def train(params: Params) -> None:
@@ -56,7 +59,7 @@ def evaluate(params: Params) -> None:
     result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
-    from mnist12k.tracking.live import Attempts
+    from mnist12k.tracking.attempts import Attempts
     from mnist12k.tracking.publish import publish
 
     evaluate.run(params)

@@ -1,45 +1,16 @@
 """A training shown while it runs. What fails here never stops it: `publish` completes the run."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist12k.cnn.fit import Epoch
 from mnist12k.params import Params
+from mnist12k.tracking.attempts import Attempts
 from mnist12k.tracking.runs import create_run, end_abandoned_runs, log_epochs, now
 from mnist12k.tracking.store import experiment
-
-T = TypeVar("T")
-
-
-class Attempts:
-    """Does what it is asked until something fails; then warns, once, and does no more."""
-
-    def __init__(self) -> None:
-        self.failed = False
-
-    def __call__(self, action: Callable[[], T]) -> T | None:
-        """Return what `action` returns, or None where it or an earlier one failed."""
-        if self.failed:
-            return None
-        try:
-            return action()
-        except Exception as error:  # whatever goes wrong with tracking, training goes on
-            self.failed = True
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            store = os.environ.get("MLFLOW_TRACKING_URI", "mlflow.db")
-            print(
-                f"mnist12k: warning: {store} takes no more of this run ({reason}); "
-                "`mnist12k publish` adds what is missing",
-                file=sys.stderr,
-                flush=True,
-            )
-            return None
 
 
 @contextmanager

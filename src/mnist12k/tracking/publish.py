@@ -14,6 +14,7 @@ from mnist12k.cnn.fit import Epoch
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import file_md5, training_fingerprint
 from mnist12k.params import Params
+from mnist12k.tracking.backprop import log_study
 from mnist12k.tracking.model import MODEL, log_model
 from mnist12k.tracking.registry import register
 from mnist12k.tracking.runs import (
@@ -29,6 +30,7 @@ from mnist12k.tracking.runs import (
 from mnist12k.tracking.store import experiment
 
 TRAIN_REPORTS = Path("reports/train")
+BACKPROP_REPORTS = Path("reports/backprop")
 EVALUATE_REPORTS = Path("reports/evaluate")
 PUBLISHED = "mnist12k.published"
 
@@ -42,6 +44,8 @@ def publish(params: Params) -> list[str]:
 
     Raises UserError if there is no training, or params, data or code are no longer its own.
     """
+    if (BACKPROP_REPORTS / "metrics.json").is_file():
+        log_study(params)
     trained = _read_json(TRAIN_REPORTS / "metrics.json")
     fingerprint = training_fingerprint(params.train)
     if trained["fingerprint"] != fingerprint:
