@@ -21,10 +21,10 @@ from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-
 from mlflow.entities import Run
 from mlflow.models import infer_signature
 
-from mnist12k.cnn.fit import Epoch
+from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import load_network
+from mnist12k.fingerprint import DATA, data_digest, training_fingerprint
 from mnist12k.params import Params
-from mnist12k.tracking.fingerprint import DATA, data_digest, training_fingerprint
 from mnist12k.tracking.store import experiment
 
 FINGERPRINT = "mnist12k.fingerprint"

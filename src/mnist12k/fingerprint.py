@@ -1,4 +1,4 @@
-"""What a training's run is found again by: a digest of everything that produced it."""
+"""What a training is known by: a digest of everything that produces it."""
 
 import hashlib
 import json
