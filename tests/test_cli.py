@@ -35,7 +35,7 @@ def test_a_mistake_in_params_is_one_line_exit_code_2_and_no_file(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("dropout: 0.1", "dropout: 1.5"), "utf-8")
+    (project / "params.yaml").write_text(text.replace("dropout: null", "dropout: 1.5"), "utf-8")
     before = files(project)
     assert main(["train"]) == 2
     told = capsys.readouterr()

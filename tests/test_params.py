@@ -3,23 +3,31 @@ from pathlib import Path
 import pytest
 
 from mnist12k.errors import UserError
-from mnist12k.params import load_params
+from mnist12k.params import Recipe, load_params, read_yaml
 
-PARAMS = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "key", "allowed"),
     [
-        ("epochs: 19", "epochs: 0", "train.epochs = 0", "greater than or equal to 1"),
-        ("epochs: 19", "epochs: 1e1", "train.epochs = 10.0", "integer"),
-        ("dropout: 0.1", "dropout: 1.5", "train.dropout = 1.5", "less than 1"),
-        ("learning_rate: 0.01", "learning_rate: -1", "train.learning_rate = -1", "greater than 0"),
-        ("learning_rate: 0.01", "learning_rate: '1'", "train.learning_rate = '1'", "number"),
-        ("momentum: 0.9", "momentum: .nan", "train.momentum = nan", "finite"),
+        ("epochs: null", "epochs: 0", "train.epochs = 0", "greater than or equal to 1"),
+        ("epochs: null", "epochs: 1e1", "train.epochs = 10.0", "integer"),
+        ("dropout: null", "dropout: 1.5", "train.dropout = 1.5", "less than 1"),
+        ("g_rate: null", "g_rate: -1", "train.learning_rate = -1", "greater than 0"),
+        ("g_rate: null", "g_rate: '1'", "train.learning_rate = '1'", "number"),
+        ("momentum: null", "momentum: .nan", "train.momentum = nan", "finite"),
+        ("schedule: null", "schedule: steps", "train.schedule = 'steps'", "'one_cycle'"),
+        ("recipe: best", "recipe: bets", "train.recipe = 'bets'", "allowed: seed, fast, best"),
+        ("  recipe: best", "", "train.recipe = None", "allowed: seed, fast, best"),
+        ("dropout: 0.1", "dropout: 1.5", "recipes.seed.dropout = 1.5", "less than 1"),
+        ("average: 0.998", "average: 1", "recipes.best.average = 1", "less than 1"),
+        ("gamma: 0.1", "gama: 0.1", "recipes.seed.gama = 0.1 is not a known key", "gamma?"),
+        ("    gamma: 0.1", "", "recipes.seed", "schedule step needs gamma"),
+        ("recipes: [fast,", "recipes: [fats,", "seeds.recipes", "allowed: seed, fast, best"),
         ("seed: 1", "seed: true", "train.seed = True", "integer"),
-        ("gamma: 0.1", "gama: 0.1", "train.gama = 0.1 is not a known key", "mean gamma?"),
-        ("  gamma: 0.1", "", "train.gamma", "missing"),
+        ("gamma: null", "gama: 0.1", "train.gama = 0.1 is not a known key", "mean gamma?"),
         ("validation_size: 5000", "validation_size: 60000", "60000", "less than 60000"),
         (", 0.55]", "]", "backprop.weights", "at least 8 items"),
         ("targets: [0.5, 0.5]", "targets: [0.5]", "backprop.targets.1", "missing"),
@@ -49,7 +57,8 @@ def test_a_wrong_value_is_one_line_that_names_key_value_and_what_is_allowed(
     with pytest.raises(UserError) as caught:
         load_params(path)
     explained = [line for line in str(caught.value).splitlines() if key in line]
-    assert any(allowed in line for line in explained), caught.value
+    assert len(explained) == 1, caught.value
+    assert allowed in explained[0]
 
 
 def test_the_projects_own_params_are_valid() -> None:
@@ -58,8 +67,27 @@ def test_the_projects_own_params_are_valid() -> None:
 
 def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.replace("learning_rate: 0.01", "learning_rate: 1e-3"), encoding="utf-8")
+    path.write_text(PARAMS.replace("g_rate: null", "g_rate: 1e-3"), encoding="utf-8")
     assert load_params(path).train.learning_rate == 0.001
+
+
+@pytest.mark.parametrize("recipe", ["seed", "fast", "best"])
+def test_a_value_in_train_replaces_the_recipes_and_null_does_not(
+    tmp_path: Path, recipe: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    text = PARAMS.replace("recipe: best", f"recipe: {recipe}", 1)
+    path.write_text(text.replace("epochs: null", "epochs: 3", 1), encoding="utf-8")
+    params = load_params(path)
+    assert params.train.epochs == 3
+    named = params.recipes[recipe].model_dump()
+    assert params.train.model_dump(include=set(named) - {"epochs"}) == {
+        name: value for name, value in named.items() if name != "epochs"
+    }
+
+
+def test_every_key_of_a_recipe_can_be_set_in_train() -> None:
+    assert set(Recipe.model_fields) <= set(read_yaml(ROOT / "params.yaml")["train"])
 
 
 def test_a_file_that_is_no_yaml_is_one_line_with_its_place(tmp_path: Path) -> None:

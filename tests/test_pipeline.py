@@ -55,7 +55,7 @@ class Project:
         self.edit("source: auto", f"source: {idx_folder}")
         for name, digest in read_yaml(ROOT / "params.yaml")["fetch"]["sha256"].items():
             self.edit(digest, idx_sha256[name])
-        self.edit("epochs: 19", "epochs: 2")
+        self.edit("epochs: null", "epochs: 2")
         self.edit("validation_size: 5000", "validation_size: 100")
         self._git("init", "-q")
         self.commit()
@@ -227,9 +227,9 @@ def test_metrics_plots_and_params_diff_have_something_to_show(project: Project) 
     page = project.root / "plots" / "index.html"
     assert "train_loss" in page.read_text(encoding="utf-8"), told
     shutil.rmtree(project.root / "plots")
-    project.edit("momentum: 0.9", "momentum: 0.8")
+    project.edit("momentum: null", "momentum: 0.8")
     assert "train.momentum" in project.run("dvc", "params", "diff")
-    project.edit("momentum: 0.8", "momentum: 0.9")
+    project.edit("momentum: 0.8", "momentum: null")
 
 
 def test_a_mistake_in_params_stops_dvc_before_any_output_is_touched(project: Project) -> None:

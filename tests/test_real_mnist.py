@@ -36,7 +36,7 @@ def test_the_fetched_files_are_mnist(mnist: Path) -> None:
 
 
 def test_one_epoch_of_the_reference_recipe_passes_97_percent(mnist: Path, params: Params) -> None:
-    recipe = params.train.model_copy(update={"epochs": 1})
+    recipe = params.training("seed", 1, 5000).model_copy(update={"epochs": 1})
     network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
     (epoch,) = fit(network, *split(load_training_digits(mnist), 5000), recipe)
     assert epoch.validation_accuracy is not None

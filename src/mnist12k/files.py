@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,29 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def put_back_on_failure(paths: Sequence[Path], folder: Path) -> Iterator[None]:
+    """Copy `paths` into `folder` if the block ends well; if not, put back those that are gone.
+
+    DVC removes a stage's outputs before it runs the stage: a stage that then fails gives back the
+    ones of its last good run.
+    """
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            if not path.exists() and (folder / path).is_file():
+                _copy(folder / path, path)
+        raise
+    for path in paths:
+        _copy(path, folder / path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with written_whole(target) as beside:
+        shutil.copyfile(source, beside)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -21,6 +21,8 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
+SCHEDULE_NEEDS = {"step": ("step_size", "gamma"), "one_cycle": ("warm_up",)}
+
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e100)]
@@ -89,18 +91,41 @@ class Backprop(Network):
         return self
 
 
-class Train(Section):
-    """The recipe by which the CNN is trained."""
+class Recipe(Section):
+    """How the CNN is trained. What a recipe leaves out is off."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
-    learning_rate: Positive
+    learning_rate: Positive = Field(description="the schedule's highest")
     momentum: Share
-    dropout: Share
-    step_size: int = Field(ge=1, description="epochs at one learning rate")
-    gamma: Annotated[float, Field(gt=0, le=1)]
-    rotation: Annotated[float, Field(ge=0, le=180, description="degrees either way")]
-    fill: int = Field(ge=0, le=255, description="grey level that a rotation leaves at the corners")
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0
+    schedule: Literal["step", "one_cycle", "cosine", "linear"]
+    step_size: Annotated[int, Field(ge=1)] | None = None  # step: epochs at one learning rate
+    gamma: Annotated[float, Field(gt=0, le=1)] | None = None  # step: the factor after each
+    warm_up: Share | None = None  # one_cycle: the share of all steps that climbs
+    dropout: Share = 0
+    label_smoothing: Share = 0
+    average: Share = 0  # decay of the weights' exponential moving average
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0  # degrees either way
+    shift: Annotated[float, Field(ge=0, le=1)] = 0  # share of the side, either way on each axis
+    scale: Share = 0  # 1 plus or minus this
+    shear: Annotated[float, Field(ge=0, lt=90)] = 0  # degrees either way, along x
+    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+    fill: Annotated[int, Field(ge=0, le=255)] = 0  # grey level of what turns in from outside
+
+    @model_validator(mode="after")
+    def _schedule_has_what_it_needs(self) -> Self:
+        for name in SCHEDULE_NEEDS.get(self.schedule, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"schedule {self.schedule} needs {name}")
+        return self
+
+
+class Train(Recipe):
+    """One training in full: its recipe, and what is no part of any recipe."""
+
+    recipe: str
     seed: int = Field(ge=0, lt=2**63)
     device: str = Field(min_length=1)
     validation_size: int = Field(ge=0, lt=MNIST_TRAINING_IMAGES)
@@ -119,14 +144,54 @@ class Publish(Section):
     champion_level: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Seeds(Section):
+    """Many trainings of each recipe, from the seeds 1 to `count`."""
+
+    recipes: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
+    count: int = Field(ge=2)
+    validation_size: int = Field(ge=0, lt=MNIST_TRAINING_IMAGES)
+
+
 class Params(Section):
-    """All of params.yaml."""
+    """All of params.yaml. A key of `train` that is null there is here what its recipe says."""
 
     fetch: Fetch
     backprop: Backprop
+    recipes: dict[str, Recipe]
     train: Train
     evaluate: Evaluate
     publish: Publish
+    seeds: Seeds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_fills_train(cls, content: Any) -> Any:
+        match content:
+            case {"recipes": dict(recipes), "train": dict(train)}:
+                name = train.get("recipe")
+                if name not in recipes:
+                    raise ValueError(f"train.recipe = {name!r}: allowed: {', '.join(recipes)}")
+                given = {key: value for key, value in train.items() if value is not None}
+                recipe = recipes[name] if isinstance(recipes[name], dict) else {}
+                return {**content, "train": {**recipe, **given}}
+        return content
+
+    @model_validator(mode="after")
+    def _seeds_are_of_known_recipes(self) -> Self:
+        for name in self.seeds.recipes:
+            if name not in self.recipes:
+                raise ValueError(f"seeds.recipes: {name!r}: allowed: {', '.join(self.recipes)}")
+        return self
+
+    def training(self, recipe: str, seed: int, validation_size: int) -> Train:
+        """Return a training by a recipe alone, whatever `train` says besides; on one CPU thread."""
+        return Train(
+            recipe=recipe,
+            seed=seed,
+            device="cpu",
+            validation_size=validation_size,
+            **self.recipes[recipe].model_dump(),
+        )
 
 
 def read_yaml(path: Path) -> Any:
@@ -148,7 +213,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: {_explain(problem)}" for problem in error.errors()]
+        problems = error.errors()
+        # A mistake in the chosen recipe shows again in `train`, which it fills: tell it once.
+        in_recipes = {(p["loc"][2:], p["msg"]) for p in problems if p["loc"][:1] == ("recipes",)}
+        lines = [
+            f"{path}: {_explain(problem)}"
+            for problem in problems
+            if problem["loc"][:1] != ("train",)
+            or (problem["loc"][1:], problem["msg"]) not in in_recipes
+        ]
         raise UserError("\n".join(lines)) from error
 
 
@@ -168,7 +241,7 @@ def _explain(problem: Any) -> str:
             hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(allowed)}"
             return f"{key} = {given} is not a known key; {hint}"
         case "value_error":
-            return f"{key}: {problem['ctx']['error']}"
+            return f"{key}: {problem['ctx']['error']}" if location else str(problem["ctx"]["error"])
         case "finite_number":
             return f"{key} = {given}: a finite number is needed"
         case _:
@@ -178,6 +251,8 @@ def _explain(problem: Any) -> str:
 
 def _section_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     section: type[BaseModel] = Params
+    if location[:1] == ("recipes",) and len(location) > 1:
+        return Recipe
     for name in location:
         annotation = section.model_fields[str(name)].annotation
         assert isinstance(annotation, type)  # every nested key of params.yaml is a Section

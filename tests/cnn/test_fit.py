@@ -1,16 +1,19 @@
+import pytest
 import torch
 from torch import Tensor
 
 from mnist12k.cnn.evaluate import evaluate
-from mnist12k.cnn.fit import Epoch, Step, fit
+from mnist12k.cnn.fit import fit
+from mnist12k.cnn.history import Epoch, Step
 from mnist12k.cnn.network import Network, new_network
 from mnist12k.digits.dataset import Digits, split
+from mnist12k.errors import UserError
 from mnist12k.params import Params, Train
 
 
 def settings(params: Params, **changes: object) -> Train:
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "step_size": 1, "dropout": 0.1}
-    return params.train.model_copy(update=small | changes)
+    return params.training("seed", 1, 5000).model_copy(update=small | changes)
 
 
 def trained(
@@ -80,3 +83,46 @@ def test_the_learning_rate_falls_as_scheduled(
     recipe = settings(params, epochs=3, step_size=2, gamma=0.5)
     _, history = trained(small_training_digits, recipe)
     assert [epoch.learning_rate for epoch in history] == [0.05, 0.05, 0.025]
+
+
+def test_the_network_ends_as_the_average_of_its_weights(
+    small_training_digits: Digits, params: Params
+) -> None:
+    averaged, _ = trained(small_training_digits, settings(params, average=0.9))
+    last, _ = trained(small_training_digits, settings(params, average=0))
+    assert not torch.equal(weights(averaged), weights(last))
+
+
+@pytest.mark.parametrize("rate", [1e20, 1e30])
+def test_a_loss_that_is_no_longer_finite_stops_within_the_epoch(
+    small_training_digits: Digits, params: Params, rate: float
+) -> None:
+    told: list[Epoch] = []
+    recipe = settings(params, epochs=3, learning_rate=rate)
+    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    with pytest.raises(UserError) as caught:
+        fit(network, *split(small_training_digits, 100), recipe, told.append)
+    assert told == []
+    (line,) = str(caught.value).splitlines()
+    assert f"in epoch 1 at learning rate {rate:.3g}" in line
+    assert "learning rate is probably too high" in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nesterov": True},
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.1},
+        {"dropout": 0.3},
+        {"schedule": "cosine"},
+        {"schedule": "linear"},
+        {"momentum": 0.5},
+    ],
+)
+def test_every_part_of_a_recipe_has_an_effect(
+    small_training_digits: Digits, params: Params, changes: dict[str, object]
+) -> None:
+    plain, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5))
+    changed, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5, **changes))
+    assert not torch.equal(weights(plain), weights(changed))

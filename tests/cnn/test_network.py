@@ -1,6 +1,14 @@
+import pytest
 import torch
 
-from mnist12k.cnn.network import Network, new_network, parameter_count, to_unit_range
+from mnist12k.cnn.network import (
+    Dropout,
+    Network,
+    draw_from,
+    new_network,
+    parameter_count,
+    to_unit_range,
+)
 from mnist12k.cnn.summary import summarise, trace
 
 # The layer table of the course write-up that this network comes from.
@@ -93,3 +101,41 @@ def test_a_seed_gives_one_network_whatever_was_drawn_before() -> None:
     other = new_network(0.1, 8, torch.device("cpu")).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate: float) -> None:
+    x = torch.ones(4, 8, 160, 161).to(memory_format=torch.channels_last)
+    y = Dropout(rate).train()(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    dropped = (y == 0).float().mean().item()
+    error = 4 * (rate * (1 - rate) / x.numel()) ** 0.5  # four standard errors
+    assert dropped == pytest.approx(rate, abs=error)
+    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - rate)))
+
+
+def test_dropout_treats_neighbours_independently() -> None:
+    dropped = (Dropout(0.5).train()(torch.ones(1, 1, 1000, 1000)) == 0).flatten().float()
+    for distance in (1, 2, 3, 4, 8, 1000):
+        pairs = torch.stack([dropped[:-distance], dropped[distance:]])
+        assert abs(torch.corrcoef(pairs)[0, 1].item()) < 0.005
+
+
+def test_dropouts_gradient_passes_where_its_values_did() -> None:
+    x = torch.ones(2, 3, 4, 5, requires_grad=True)
+    y = Dropout(0.5).train()(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, y.detach())
+
+
+def test_dropout_draws_from_the_generator_it_is_given_and_rests_in_evaluation() -> None:
+    network, images = new_network(0.5, 1, torch.device("cpu")), torch.rand(2, 1, 28, 28)
+    outputs = []
+    for _ in range(2):
+        draw_from(torch.Generator().manual_seed(5), network)
+        outputs.append(network.train()(images))
+        torch.rand(3)
+    assert torch.equal(*outputs)
+    network.eval()
+    assert torch.equal(network(images), network(images))

@@ -1,29 +1,59 @@
 """Augmentation of a whole batch at once, on whatever device it is."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnist12k.params import Recipe
 
-def rotate(images: Tensor, degrees: float, fill: float, generator: torch.Generator) -> Tensor:
-    """Rotate each image about its centre by its own angle, uniform in [-degrees, degrees].
 
-    `images` is float of shape (n, 1, h, w). Pixels are taken from their nearest neighbour, and
-    what turns in from outside is `fill`: torchvision's RandomRotation at its defaults.
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Rotate, shift, scale and shear each image by its own draw, uniform in the recipe's ranges.
+
+    `images` is float of shape (n, 1, h, h) in [0, 1].
     """
-    if degrees == 0:
+    if not (recipe.rotation or recipe.shift or recipe.scale or recipe.shear):
         return images
-    angles = torch.empty(len(images), device=images.device)
-    angles.uniform_(-math.radians(degrees), math.radians(degrees), generator=generator)
-    return rotated(images, angles, fill)
+    draws = torch.empty(5, len(images), device=images.device).uniform_(-1, 1, generator=generator)
+    return warp(
+        images,
+        angles=torch.deg2rad(draws[0] * recipe.rotation),
+        shifts=draws[1:3] * recipe.shift,
+        scales=1 + draws[3] * recipe.scale,
+        shears=torch.deg2rad(draws[4] * recipe.shear),
+        interpolation=recipe.interpolation,
+        fill=recipe.fill / 255,
+    )
 
 
-def rotated(images: Tensor, angles: Tensor, fill: float) -> Tensor:
-    """Rotate (n, 1, h, w) images counter-clockwise by (n,) angles in radians."""
-    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    maps = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+def warp(
+    images: Tensor,
+    angles: Tensor,
+    shifts: Tensor,
+    scales: Tensor,
+    shears: Tensor,
+    interpolation: str,
+    fill: float,
+) -> Tensor:
+    """Shear, scale and rotate square images of shape (n, 1, h, h) about their centre, then shift.
+
+    `angles` (counter-clockwise) and `shears` (along x) are radians of shape (n,), `scales` factors
+    of shape (n,), `shifts` shares of the side of shape (2, n), to the right and down. What comes in
+    from outside is `fill`. Torchvision's `affine`, one draw an image.
+    """
+    cos, sin = angles.cos(), angles.sin()
+    # Where a pixel of the result comes from: the inverse map, in units of half a side.
+    x_to_x = (cos + sin * shears.tan()) / scales
+    y_to_x = (cos * shears.tan() - sin) / scales
+    x_to_y, y_to_y = sin / scales, cos / scales
+    right, down = 2 * shifts
+    maps = torch.stack(
+        [
+            torch.stack([x_to_x, y_to_x, -(x_to_x * right + y_to_x * down)], dim=1),
+            torch.stack([x_to_y, y_to_y, -(x_to_y * right + y_to_y * down)], dim=1),
+        ],
+        dim=1,
+    )
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     # grid_sample's outside is 0: shift the grey levels so that 0 stands for `fill`.
-    return F.grid_sample(images - fill, grid, mode="nearest", align_corners=False) + fill
+    return F.grid_sample(images - fill, grid, mode=interpolation, align_corners=False) + fill

@@ -1,40 +1,25 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist12k.cnn.augment import rotate
+from mnist12k.cnn.augment import augment
+from mnist12k.cnn.average import in_place_of, put, update, weights_of
+from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.evaluate import evaluate
-from mnist12k.cnn.network import to_unit_range
-from mnist12k.cnn.schedules import step_learning_rate
+from mnist12k.cnn.history import Epoch, Step
+from mnist12k.cnn.network import draw_from, to_unit_range
+from mnist12k.cnn.schedules import learning_rate
 from mnist12k.digits.dataset import Digits
+from mnist12k.errors import UserError
 from mnist12k.params import Train
 
-
-class Epoch(NamedTuple):
-    """One epoch's record; accuracies in [0, 1], losses per image, validation None without one."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
-
-
-class Step(NamedTuple):
-    """One update's record: its number within the epoch from 1, and the batch's mean loss."""
-
-    epoch: int
-    step: int
-    learning_rate: float
-    loss: Tensor
+FINITE_EVERY = 50  # steps between two looks at the loss: each look waits for the device
 
 
 def fit(
@@ -44,50 +29,72 @@ def fit(
     settings: Train,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     on_step: Callable[[Step], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Epoch]:
     """Train `network` in place on its own device, and return the history.
 
     `training` is what it learns from; `validation`, perhaps empty, is measured after each epoch.
-    `on_epoch` hears of every epoch as it ends, `on_step` of every update.
+    What is measured, and what `network` ends with, is the moving average of its weights.
+    `on_epoch` hears of every epoch as it ends, `on_step` of every update. With a `checkpoint` the
+    training goes on after the last epoch that it holds, and ends with the same bits.
+
+    Raises UserError within the epoch in which the loss is no longer finite.
     """
     device = next(network.parameters()).device
     training, validation = training.to(device), validation.to(device)
-    # Order and rotations have a generator of their own; dropout can only draw from the global one.
-    torch.manual_seed(settings.seed)
+    count = len(training.labels)
+    steps_per_epoch = math.ceil(count / settings.batch_size)
     generator = torch.Generator(device).manual_seed(settings.seed)
+    draw_from(generator, network)
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=settings.learning_rate, momentum=settings.momentum
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )
+    weights = weights_of(network)
+    average = [value.clone() for value in weights]
+    history: list[Epoch] = []
+    if checkpoint is not None and checkpoint.state is not None:
+        network.load_state_dict(checkpoint.state["network"])
+        put(checkpoint.state["average"], average)
+        optimizer.load_state_dict(checkpoint.state["optimizer"])
+        generator.set_state(checkpoint.state["generator"])
+        history = checkpoint.history()
+    keep_freed_memory()
 
-    history = []
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(len(history) + 1, settings.epochs + 1):
         started = time.perf_counter()
-        rate = step_learning_rate(epoch, settings.learning_rate, settings.step_size, settings.gamma)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
         network.train()
         loss_sum = torch.zeros((), device=device)
         correct = torch.zeros((), device=device)
-        order = torch.randperm(len(training.labels), generator=generator, device=device)
+        order = torch.randperm(count, generator=generator, device=device)
         for step, chosen in enumerate(order.split(settings.batch_size), start=1):
-            images = to_unit_range(training.images[chosen])
-            images = rotate(images, settings.rotation, settings.fill / 255, generator)
+            steps_before = (epoch - 1) * steps_per_epoch + step - 1
+            rate = learning_rate(settings, steps_before, steps_per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            images = augment(to_unit_range(training.images[chosen]), settings, generator)
             labels = training.labels[chosen]
 
             logits = network(images)
-            loss = F.cross_entropy(logits, labels)
+            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            update(average, weights, settings.average, steps_before)
 
             loss_sum += loss.detach() * len(labels)
             correct += (logits.argmax(dim=1) == labels).sum()
+            if step % FINITE_EVERY == 0 or step == steps_per_epoch:
+                require_finite(loss_sum, epoch, rate)
             if on_step is not None:
                 on_step(Step(epoch, step, rate, loss.detach()))
 
-        measured = evaluate(network, validation) if len(validation.labels) else None
-        count = len(training.labels)
+        with in_place_of(weights, average):
+            measured = evaluate(network, validation) if len(validation.labels) else None
         history.append(
             Epoch(
                 epoch,
@@ -99,5 +106,35 @@ def fit(
                 seconds=time.perf_counter() - started,
             )
         )
+        if checkpoint is not None:
+            checkpoint.save(
+                {
+                    "network": network.state_dict(),
+                    "average": average,
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                    "history": [tuple(epoch) for epoch in history],
+                }
+            )
         on_epoch(history[-1])
+    put(average, weights)
     return history
+
+
+def require_finite(loss_sum: Tensor, epoch: int, rate: float) -> None:
+    """Raise UserError if the epoch's loss so far is NaN or infinite."""
+    if not loss_sum.isfinite():
+        raise UserError(
+            f"the loss is {loss_sum.item()} in epoch {epoch} at learning rate {rate:.3g}: "
+            "training stopped. The learning rate is probably too high; "
+            "try a third of it (`dvc exp run -S train.learning_rate=...`)"
+        )
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next one, rather than return it.
+
+    Once a block of almost 32 MiB, the most that glibc adapts to, has been freed, smaller ones come
+    from the heap. Otherwise a step takes thousands of page faults.
+    """
+    torch.empty((32 << 20) - 8192, dtype=torch.uint8)

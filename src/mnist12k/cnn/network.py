@@ -29,6 +29,35 @@ LAYERS = (
 )
 
 
+class Dropout(nn.Module):
+    """`nn.Dropout` that draws from `generator`, and on a CPU fast.
+
+    There PyTorch draws one number after another; sixteen random bits a value, a quarter of an int64
+    each, make the same choice in a fifth of the time, at a rate that is right to 1/65,536.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None  # None stands for PyTorch's own
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Set each value to 0 with probability `rate`, and scale the others up, while training."""
+        if not self.training or self.rate == 0:
+            return x
+        if x.device.type != "cpu":
+            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        else:
+            count = x.numel()
+            bits = torch.empty((count + 3) // 4, dtype=torch.int64)
+            bits.random_(-(2**63), None, generator=self.generator)
+            lowest_kept = round(self.rate * 2**16) - 2**15
+            kept = torch.empty(count)
+            torch.ge(bits.view(torch.int16)[:count], lowest_kept, out=kept)
+            kept = kept.as_strided(x.size(), x.stride())
+        return x * kept.mul_(1 / (1 - self.rate))
+
+
 class Block(nn.Module):
     """Convolution, batch norm, ReLU, perhaps a max-pool, dropout."""
 
@@ -37,7 +66,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(layer.channels_in, layer.channels_out, 3, padding=layer.padding)
         self.norm = nn.BatchNorm2d(layer.channels_out)
         self.pool = nn.MaxPool2d(2) if layer.pool else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels_out, h', w')."""
@@ -74,6 +103,13 @@ def to_unit_range(images: Tensor) -> Tensor:
 def parameter_count(network: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def draw_from(generator: torch.Generator, network: nn.Module) -> None:
+    """Let every dropout of `network` draw from `generator`, which is on the network's device."""
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
 
 
 def new_network(dropout: float, seed: int, device: torch.device) -> Network:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mnist12k.cnn.fit import Epoch
+from mnist12k.cnn.history import Epoch
 from mnist12k.report.figure import new_figure, save
 
 

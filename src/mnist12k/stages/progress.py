@@ -4,7 +4,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mnist12k.cnn.fit import Epoch, Step
+from mnist12k.cnn.history import Epoch, Step
 
 
 class Progress:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.device import device_name, pick_device
-from mnist12k.cnn.fit import Epoch, fit
+from mnist12k.cnn.fit import fit
+from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
 from mnist12k.cnn.network import new_network, parameter_count
 from mnist12k.cnn.summary import summarise
 from mnist12k.digits.dataset import load_training_digits, split
-from mnist12k.files import write_csv, write_json, write_text
+from mnist12k.files import put_back_on_failure, write_csv, write_json, write_text
 from mnist12k.fingerprint import training_fingerprint
 from mnist12k.params import Params
 from mnist12k.report.curves import draw_curves
@@ -21,6 +23,11 @@ from mnist12k.stages.progress import Progress
 DATA = Path("data/mnist")
 MODEL = Path("models/cnn.pt")
 REPORTS = Path("reports/train")
+OUTPUTS = [
+    MODEL,
+    *(REPORTS / n for n in ("curves.png", "history.csv", "metrics.json", "model_summary.txt")),
+]
+CHECKPOINTS = Path("checkpoints")
 
 
 def run(
@@ -29,7 +36,7 @@ def run(
     """Train by params.train; write the model, its history, its figures and its layer table.
 
     `tracked` is entered when all is well to begin and left when every file is written; it gives
-    what hears of each epoch.
+    what hears of each epoch. A training that was interrupted goes on after its last whole epoch.
     """
     settings = params.train
     device = pick_device(settings.device)
@@ -40,17 +47,27 @@ def run(
         f"{len(validation.labels):,} held out, on {device_name(device)}"
     )
 
+    fingerprint = training_fingerprint(settings)
+    checkpoint = Checkpoint(CHECKPOINTS / fingerprint / "training.pt", fingerprint)
+    if checkpoint.problem:
+        print(f"{checkpoint.problem}; training starts over", file=sys.stderr)
+    earlier = checkpoint.history()
+    if earlier:
+        print(f"going on after epoch {len(earlier)} of an interrupted training")
+
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
-    started = time.time()
-    with tracked(params) as log_epoch:
+    started = time.time() - sum(epoch.seconds for epoch in earlier)
+    with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"), tracked(params) as log_epoch:
+        for epoch in earlier:
+            log_epoch(epoch)
 
         def epoch_ended(epoch: Epoch) -> None:
             progress.epoch_ended(epoch)
             log_epoch(epoch)
 
         on_step = progress.step_ended if sys.stderr.isatty() else None
-        history = fit(network, training, validation, settings, epoch_ended, on_step)
+        history = fit(network, training, validation, settings, epoch_ended, on_step, checkpoint)
 
         save_network(network, MODEL)
         write_csv(REPORTS / "history.csv", Epoch._fields, history)
@@ -59,10 +76,11 @@ def run(
             "parameters": parameter_count(network),
             "device": device_name(device),
             "started": round(started, 3),
-            "fingerprint": training_fingerprint(settings),
+            "fingerprint": fingerprint,
         }
         write_json(REPORTS / "metrics.json", figures)
         draw_curves(history, REPORTS / "curves.png")
+    checkpoint.remove()
 
 
 def summary_figures(history: list[Epoch]) -> dict[str, object]:

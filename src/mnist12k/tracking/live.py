@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mlflow import MlflowClient
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from mnist12k.cnn.fit import Epoch
+from mnist12k.cnn.history import Epoch
 from mnist12k.params import Params
 from mnist12k.tracking.attempts import Attempts
 from mnist12k.tracking.runs import create_run, end_abandoned_runs, log_epochs, now

@@ -10,7 +10,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
-from mnist12k.cnn.fit import Epoch
+from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import file_md5, training_fingerprint
 from mnist12k.params import Params

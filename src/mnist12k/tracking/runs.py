@@ -14,7 +14,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from mnist12k.cnn.fit import Epoch
+from mnist12k.cnn.history import Epoch
 from mnist12k.fingerprint import DATA, folder_md5, training_fingerprint
 from mnist12k.params import Params
 
