@@ -186,7 +186,10 @@ def test_a_store_that_locks_in_the_middle_stops_nothing_and_is_completed_later(
     locked = sqlite3.connect("mlflow.db")
     with live_run(workspace):
         locked.execute("BEGIN EXCLUSIVE")
-    assert "warning: tracking in mlflow.db failed" in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "warning: tracking failed" in told[0]
+    assert "database is locked" in told[0]
     locked.rollback()
     locked.close()
     publish(workspace)

@@ -8,6 +8,16 @@ import mlflow
 from mlflow import MlflowClient
 
 EXPERIMENT = "mnist12k"
+# They tell of every table that they make, of every GPU that is not there, and of errors, at
+# length, that are reported in a line elsewhere.
+HUSHED = {
+    "alembic": logging.WARNING,
+    "mlflow.store.db.utils": logging.CRITICAL,
+    "mlflow.system_metrics.system_metrics_monitor": logging.ERROR,
+    "urllib3.connectionpool": logging.ERROR,
+}
+
+_ours: set[str] = set()
 
 
 def store_root() -> Path:
@@ -24,11 +34,14 @@ def connect() -> tuple[MlflowClient, str]:
 
     MLFLOW_TRACKING_URI names the store if it is set; else it is a SQLite file in `store_root()`.
     """
-    for name in ("alembic", "mlflow.store.db.utils"):  # they tell of every table they make
-        logging.getLogger(name).setLevel(logging.WARNING)
-    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    for name, level in HUSHED.items():
+        logging.getLogger(name).setLevel(level)
+    # MLflow writes the store that it is given into the variable: what we gave is no user's choice.
+    local = os.environ.get("MLFLOW_TRACKING_URI", "") in ("", *_ours)
     if local:
-        mlflow.set_tracking_uri(f"sqlite:///{(store_root() / 'mlflow.db').as_posix()}")
+        ours = f"sqlite:///{(store_root() / 'mlflow.db').as_posix()}"
+        _ours.add(ours)
+        mlflow.set_tracking_uri(ours)
     client = MlflowClient()
     known = client.get_experiment_by_name(EXPERIMENT)
     if known is not None:
