@@ -18,6 +18,7 @@ help:  ## List these targets
 
 repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what has changed
 	dvc repro
+	mnist12k publish
 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of this project's runs
 	mnist12k ui

@@ -98,10 +98,12 @@ class Project:
         return MlflowClient(f"sqlite:///{self.root / store}")
 
     def runs(self, store: str = "mlflow.db") -> list[Run]:
+        """Return the trainings' runs."""
         client = self.client(store)
         experiment = client.get_experiment_by_name("mnist12k")
         assert experiment is not None
-        return list(client.search_runs([experiment.experiment_id]))
+        runs = client.search_runs([experiment.experiment_id])
+        return [run for run in runs if "train.epochs" in run.data.params]
 
     def contents(self) -> dict[str, bytes]:
         return {path: (self.root / path).read_bytes() for path in CONTRACT}

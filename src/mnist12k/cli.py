@@ -33,8 +33,11 @@ def backprop(params: Params) -> None:
     curves, one rate's every step, and a plot into reports/backprop.
     """
     from mnist12k.stages import backprop
+    from mnist12k.tracking.attempts import Attempts
+    from mnist12k.tracking.backprop import log_study
 
     backprop.run(params)
+    Attempts()(lambda: log_study(params))
 
 
 def train(params: Params) -> None:
@@ -44,9 +47,9 @@ def train(params: Params) -> None:
     writes models/cnn.pt and reports/train. Every epoch goes to MLflow as it ends.
     """
     from mnist12k.stages import train
-    from mnist12k.tracking.training import tracked_training
+    from mnist12k.tracking.live import live_run
 
-    train.run(params, tracked_training)
+    train.run(params, live_run)
 
 
 def evaluate(params: Params) -> None:
@@ -56,10 +59,35 @@ def evaluate(params: Params) -> None:
     result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
-    from mnist12k.tracking.training import log_evaluation
+    from mnist12k.tracking.attempts import Attempts
+    from mnist12k.tracking.publish import publish
 
     evaluate.run(params)
-    log_evaluation(params)
+    for line in Attempts()(lambda: publish(params)) or []:
+        print(line)
+
+
+def publish(params: Params) -> None:
+    """Make MLflow show what lies in the workspace
+
+    Completes the training's run from the files in reports and models, and registers its model.
+    After `dvc checkout`, a run restored from DVC's cache, a lost tracking database or a server
+    that was down, this brings MLflow up to date; where nothing is missing it does nothing.
+    """
+    from mnist12k.tracking.publish import publish
+
+    print("\n".join(publish(params)) or "MLflow is up to date")
+
+
+def promote(_params: Params, version: int) -> None:
+    """Make a registered model champion by hand
+
+    Moves the alias champion of mnist12k-cnn to a version, whatever the figures say. The same
+    command rolls back.
+    """
+    from mnist12k.tracking.registry import promote
+
+    print(promote(version))
 
 
 def ui(_params: Params) -> None:
@@ -72,15 +100,24 @@ def ui(_params: Params) -> None:
     serve()
 
 
-COMMANDS: Sequence[Callable[[Params], None]] = (fetch, backprop, train, evaluate, ui)
+COMMANDS: Sequence[Callable[..., None]] = (
+    fetch,
+    backprop,
+    train,
+    evaluate,
+    publish,
+    promote,
+    ui,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
-    command = _parser().parse_args(arguments).command
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
     try:
         os.chdir(project_root())
-        command(load_params())
+        command(load_params(), **options)
     except UserError as error:
         print(f"mnist12k: error: {error}", file=sys.stderr)
         return 2
@@ -112,4 +149,6 @@ def _parser() -> argparse.ArgumentParser:
             command.__name__, help=summary, description=" ".join(description.split())
         )
         subparser.set_defaults(command=command)
+        if command is promote:
+            subparser.add_argument("--version", type=int, required=True, metavar="N")
     return parser

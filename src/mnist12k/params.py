@@ -25,8 +25,11 @@ SCHEDULE_NEEDS = {"step": ("step_size", "gamma"), "one_cycle": ("warm_up",)}
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1e100)]
+Output = Annotated[float, Field(ge=0, le=1)]
+Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
 # YAML has lists where Python has tuples; their elements stay strict.
-Pair = Annotated[tuple[float, float], Strict(False)]
+Pair = Annotated[tuple[Bounded, Bounded], Strict(False)]
 
 
 class Section(BaseModel):
@@ -50,22 +53,40 @@ class Fetch(Section):
         return self
 
 
-class Backprop(Section):
-    """The 2-2-2 network of the learning-rate study."""
+class Network(Section):
+    """A 2-2-2 network and the example that it learns; within these limits nothing overflows."""
 
     inputs: Pair
-    targets: Pair
-    weights: Annotated[tuple[float, ...], Strict(False), Field(min_length=8, max_length=8)]
-    learning_rates: Annotated[tuple[Positive, ...], Strict(False), Field(min_length=1)]
-    iterations: int = Field(ge=1, le=100_000)
-    worksheet_learning_rate: Positive
+    targets: Annotated[tuple[Output, Output], Strict(False)]
+    weights: Annotated[tuple[Bounded, ...], Strict(False), Field(min_length=8, max_length=8)]
+    biases: Pair
+
+
+class Presets(Section):
+    """The published examples, which every study proves beside its own network."""
+
+    seed: Network
+    mazur: Network
+
+
+class Backprop(Network):
+    """The learning-rate study: its own network, the presets, and how to descend."""
+
+    preset: Literal["own", "seed", "mazur"]
+    learning_rates: Annotated[tuple[Rate, ...], Strict(False), Field(min_length=1, max_length=20)]
+    iterations: int = Field(ge=1, le=10_000)
+    worksheet_learning_rate: Rate
+    presets: Presets
 
     @model_validator(mode="after")
-    def _worksheet_is_of_the_study(self) -> Self:
-        if self.worksheet_learning_rate not in self.learning_rates:
+    def _rates_are_consistent(self) -> Self:
+        rates = [float(rate) for rate in self.learning_rates]
+        if len(set(rates)) < len(rates):
+            raise ValueError(f"learning_rates {rates} name a rate twice")
+        if self.worksheet_learning_rate not in rates:
             raise ValueError(
                 f"worksheet_learning_rate {self.worksheet_learning_rate:g} is not one of "
-                f"learning_rates {[float(rate) for rate in self.learning_rates]}"
+                f"learning_rates {rates}"
             )
         return self
 
@@ -117,6 +138,12 @@ class Evaluate(Section):
     batch_size: int = Field(ge=1)
 
 
+class Publish(Section):
+    """When a new model takes the champion's place in MLflow's registry."""
+
+    champion_level: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Seeds(Section):
     """Many trainings of each recipe, from the seeds 1 to `count`."""
 
@@ -133,6 +160,7 @@ class Params(Section):
     recipes: dict[str, Recipe]
     train: Train
     evaluate: Evaluate
+    publish: Publish
     seeds: Seeds
 
     @model_validator(mode="before")

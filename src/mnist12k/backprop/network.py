@@ -1,10 +1,10 @@
 """The 2-2-2 network, its loss and its gradients, as one derives them on paper.
 
-    i1, i2 -> h1, h2 (w1..w4) -> o1, o2 (w5..w8), a sigmoid after each, no biases;
+    i1, i2 -> h1, h2 (w1..w4, b1) -> o1, o2 (w5..w8, b2), a sigmoid after each;
     E_total = E1 + E2, the halved squared errors.
 
-Every name is the derivation's. Inputs and targets are pairs of floats; weights are a float64
-array of shape (8, ...), w1 first, whose further axes (one network each) carry through.
+Every name is the derivation's. The weights are a float64 array of shape (8, ...), w1 first,
+whose further axes (one network each) carry through.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+class Network(NamedTuple):
+    """What is given: one example, the eight weights to start from, and fixed biases."""
+
+    inputs: tuple[float, float]
+    targets: tuple[float, float]
+    weights: tuple[float, ...]
+    biases: tuple[float, float]
 
 
 class Forward(NamedTuple):
@@ -33,21 +42,22 @@ class Forward(NamedTuple):
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow at any x."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
+    e: Array = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
 
 
-def forward(inputs: tuple[float, float], targets: tuple[float, float], weights: Array) -> Forward:
+def forward(network: Network, weights: Array) -> Forward:
     """Step 1: predict, and measure the loss."""
-    i1, i2 = inputs
-    t1, t2 = targets
+    i1, i2 = network.inputs
+    t1, t2 = network.targets
+    b1, b2 = network.biases
     w1, w2, w3, w4, w5, w6, w7, w8 = weights
-    h1 = w1 * i1 + w2 * i2
-    h2 = w3 * i1 + w4 * i2
+    h1 = w1 * i1 + w2 * i2 + b1
+    h2 = w3 * i1 + w4 * i2 + b1
     a_h1 = sigmoid(h1)
     a_h2 = sigmoid(h2)
-    o1 = w5 * a_h1 + w6 * a_h2
-    o2 = w7 * a_h1 + w8 * a_h2
+    o1 = w5 * a_h1 + w6 * a_h2 + b2
+    o2 = w7 * a_h1 + w8 * a_h2 + b2
     a_o1 = sigmoid(o1)
     a_o2 = sigmoid(o2)
     E1 = (t1 - a_o1) ** 2 / 2
@@ -55,16 +65,14 @@ def forward(inputs: tuple[float, float], targets: tuple[float, float], weights: 
     return Forward(h1, a_h1, h2, a_h2, o1, a_o1, o2, a_o2, E1, E2, E1 + E2)
 
 
-def gradients(
-    inputs: tuple[float, float], targets: tuple[float, float], weights: Array, passed: Forward
-) -> Array:
+def gradients(network: Network, weights: Array, passed: Forward) -> Array:
     """Steps 2 to 6: dE_total/dw1 .. dE_total/dw8, shaped as the weights, from their forward pass.
 
     dE/dw3 and dE/dw4 carry a_h2 (1 - a_h2): the widely copied spreadsheet of this exercise has
     a_h1 (1 - a_h1) there.
     """
-    i1, i2 = inputs
-    t1, t2 = targets
+    i1, i2 = network.inputs
+    t1, t2 = network.targets
     _, _, _, _, w5, w6, w7, w8 = weights
     _, a_h1, _, a_h2, _, a_o1, _, a_o2, *_ = passed
 

@@ -1,8 +1,12 @@
 """Gradient descent on the 2-2-2 network: its losses at many rates, and every step at one."""
 
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
 import numpy as np
 
-from mnist12k.backprop.network import Array, Forward, forward, gradients, update
+from mnist12k.backprop.network import Array, Forward, Network, forward, gradients, update
 
 STEP_COLUMNS = (
     *("t1", "t2", "i1", "i2"),
@@ -12,37 +16,46 @@ STEP_COLUMNS = (
 )
 
 
-def loss_curves(
-    inputs: tuple[float, float],
-    targets: tuple[float, float],
-    weights: tuple[float, ...],
-    learning_rates: tuple[float, ...],
-    iterations: int,
-) -> Array:
+class Step(NamedTuple):
+    """One iteration: weights and gradients of shape (8, ...), the forward pass between them."""
+
+    weights: Array
+    passed: Forward
+    gradients: Array
+
+
+def descent(
+    network: Network,
+    learning_rates: Array,
+    gradients: Callable[[Network, Array, Forward], Array] = gradients,
+) -> Iterator[Step]:
+    """Yield iteration 0 (before any update), 1, 2, ... at every rate at once, without end."""
+    w = np.multiply.outer(np.array(network.weights), np.ones_like(learning_rates))
+    while True:
+        passed = forward(network, w)
+        dE_dw = gradients(network, w, passed)
+        yield Step(w, passed, dE_dw)
+        w = update(w, dE_dw, learning_rates)
+
+
+def trajectory(network: Network, learning_rate: float, iterations: int) -> list[Step]:
+    """Return iterations 0 to `iterations` of the descent at one rate."""
+    return list(islice(descent(network, np.array(learning_rate)), iterations + 1))
+
+
+def loss_curves(network: Network, learning_rates: Sequence[float], iterations: int) -> Array:
     """Return E_total of shape (iterations + 1, rates); row 0 is before any update."""
-    rates = np.array(learning_rates)
-    w = np.repeat(np.array(weights)[:, None], len(rates), axis=1)
-    losses = np.empty((iterations + 1, len(rates)))
-    for iteration in range(iterations + 1):
-        passed = forward(inputs, targets, w)
-        losses[iteration] = passed.E_total
-        w = update(w, gradients(inputs, targets, w, passed), rates)
+    losses = np.empty((iterations + 1, len(learning_rates)))
+    for row, step in zip(losses, descent(network, np.array(learning_rates)), strict=False):
+        row[:] = step.passed.E_total
     return losses
 
 
-def steps(
-    inputs: tuple[float, float],
-    targets: tuple[float, float],
-    weights: tuple[float, ...],
-    learning_rate: float,
-    iterations: int,
-) -> Array:
+def steps(network: Network, learning_rate: float, iterations: int) -> Array:
     """Return every number of every iteration, of shape (iterations + 1, STEP_COLUMNS)."""
-    w = np.array(weights)
-    rows = np.empty((iterations + 1, len(STEP_COLUMNS)))
-    for iteration in range(iterations + 1):
-        passed = forward(inputs, targets, w)
-        dE_dw = gradients(inputs, targets, w, passed)
-        rows[iteration] = [*targets, *inputs, *w, *passed, *dE_dw]
-        w = update(w, dE_dw, learning_rate)
-    return rows
+    return np.array(
+        [
+            [*network.targets, *network.inputs, *weights, *passed, *dE_dw]
+            for weights, passed, dE_dw in trajectory(network, learning_rate, iterations)
+        ]
+    )

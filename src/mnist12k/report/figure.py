@@ -9,15 +9,18 @@ from mnist12k.files import written_whole
 
 
 def new_figure(
-    columns: int = 1, width: float = 7.0, height: float = 4.5
+    columns: int = 1, width: float = 7.0, height: float = 4.5, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure (inches), bound to no window, and its axes side by side."""
+    """Return an empty figure (inches), bound to no window, and its axes, row by row.
+
+    Axes above one another share their x axis.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
-    row = list(figure.subplots(1, columns, squeeze=False)[0])
-    for axes in row:
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharex="col").flat)
+    for axes in grid:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, row
+    return figure, grid
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,9 +1,10 @@
-"""The picture of the backprop study."""
+"""The loss curves of the backprop study: their picture, and where they end."""
 
 from pathlib import Path
 
 from mnist12k.backprop.network import Array
 from mnist12k.report.figure import new_figure, save
+from mnist12k.report.markdown import table
 
 
 def draw_loss_by_learning_rate(rates: tuple[float, ...], losses: Array, path: Path) -> None:
@@ -15,3 +16,9 @@ def draw_loss_by_learning_rate(rates: tuple[float, ...], losses: Array, path: Pa
     axes.set_title("The 2-2-2 network's loss at each learning rate")
     axes.legend(title="learning rate")
     save(figure, path)
+
+
+def final_losses(rates: tuple[float, ...], losses: Array) -> str:
+    """Return the table of the losses that the curves end at."""
+    head = ["learning rate", *(f"{rate:g}" for rate in rates)]
+    return table(head, [["loss", *(f"{loss:.6g}" for loss in losses[-1])]])

@@ -10,6 +10,7 @@ from mnist12k.cnn.intervals import wilson_interval
 from mnist12k.cnn.model_file import load_network
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.files import write_csv, write_json
+from mnist12k.fingerprint import file_md5
 from mnist12k.params import Params
 from mnist12k.report.confusion import confusion_matrix, draw_confusion, draw_mistakes
 
@@ -49,6 +50,7 @@ def run(params: Params) -> None:
             "test_total": total,
             "test_accuracy_low": low,
             "test_accuracy_high": high,
+            "model_md5": file_md5(MODEL),
         },
     )
     right = matrix.diagonal()

@@ -1,6 +1,7 @@
 """Train the CNN on MNIST's training images."""
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,7 +47,7 @@ def run(
         f"{len(validation.labels):,} held out, on {device_name(device)}"
     )
 
-    fingerprint = training_fingerprint(params)
+    fingerprint = training_fingerprint(settings)
     checkpoint = Checkpoint(CHECKPOINTS / fingerprint / "training.pt", fingerprint)
     if checkpoint.problem:
         print(f"{checkpoint.problem}; training starts over", file=sys.stderr)
@@ -56,6 +57,7 @@ def run(
 
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
+    started = time.time()
     with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"), tracked(params) as log_epoch:
         for epoch in earlier:
             log_epoch(epoch)
@@ -70,14 +72,19 @@ def run(
         save_network(network, MODEL)
         write_csv(REPORTS / "history.csv", Epoch._fields, history)
         write_text(REPORTS / "model_summary.txt", summarise(network))
-        figures = summary_figures(history, parameter_count(network), device_name(device))
+        figures = summary_figures(history) | {
+            "parameters": parameter_count(network),
+            "device": device_name(device),
+            "started": round(started, 3),
+            "fingerprint": fingerprint,
+        }
         write_json(REPORTS / "metrics.json", figures)
         draw_curves(history, REPORTS / "curves.png")
     checkpoint.remove()
 
 
-def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[str, object]:
-    """Return the last epoch's figures, the best validation accuracy, and what it took."""
+def summary_figures(history: list[Epoch]) -> dict[str, object]:
+    """Return the last epoch's figures, the best validation accuracy, and the seconds it took."""
     last = history[-1]
     found: dict[str, object] = {
         "epochs": last.epoch,
@@ -92,8 +99,4 @@ def summary_figures(history: list[Epoch], parameters: int, device: str) -> dict[
             "best_validation_accuracy": best.validation_accuracy,
             "best_validation_epoch": best.epoch,
         }
-    return found | {
-        "parameters": parameters,
-        "device": device,
-        "seconds": round(sum(epoch.seconds for epoch in history), 3),
-    }
+    return found | {"seconds": round(sum(epoch.seconds for epoch in history), 3)}

@@ -2,6 +2,13 @@
 
 import os
 
-# Before mlflow is imported: it neither phones home nor prints an address at the end of each run.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Before mlflow is imported, and only where the user has not said otherwise.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing phones home
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # A server that is down costs seconds, not MLflow's default minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}.items():
+    os.environ.setdefault(_name, _value)

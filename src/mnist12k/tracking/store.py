@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 
 EXPERIMENT = "mnist12k"
 
@@ -28,9 +29,10 @@ def experiment() -> str:
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local:
         mlflow.set_tracking_uri(f"sqlite:///{(store_root() / 'mlflow.db').as_posix()}")
-    known = mlflow.get_experiment_by_name(EXPERIMENT)
+    client = MlflowClient()
+    known = client.get_experiment_by_name(EXPERIMENT)
     if known is not None:
         return str(known.experiment_id)
     # MLflow would resolve the local default against the working directory; a server knows its own.
     artifacts = (store_root() / "mlartifacts").as_uri() if local else None
-    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))

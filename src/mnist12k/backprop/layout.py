@@ -1,0 +1,19 @@
+"""Where a drawing of the 2-2-2 network puts its nodes, and which of them each weight joins."""
+
+PLACES = {"i1": (0, 1), "i2": (0, 0), "h1": (1, 1), "h2": (1, 0), "o1": (2, 1), "o2": (2, 0)}
+EDGES = (
+    *(("i1", "h1"), ("i2", "h1"), ("i1", "h2"), ("i2", "h2")),  # w1 to w4
+    *(("h1", "o1"), ("h2", "o1"), ("h1", "o2"), ("h2", "o2")),  # w5 to w8
+)
+
+
+def point_on(edge: tuple[str, str], share: float) -> tuple[float, float]:
+    """Return the place at a share of the way along an edge: 0 its tail, 1 its head."""
+    (x0, y0), (x1, y1) = (PLACES[node] for node in edge)
+    return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
+
+
+def label_place(edge: tuple[str, str]) -> tuple[float, float]:
+    """Return where an edge's label goes: before two edges cross."""
+    tail, head = edge
+    return point_on(edge, 0.46 if PLACES[tail][1] == PLACES[head][1] else 0.31)

@@ -1,0 +1,160 @@
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+from openpyxl.workbook import Workbook
+from openpyxl.worksheet.worksheet import Worksheet
+from oracle import SEED
+
+from mnist12k.backprop.network import Network
+from mnist12k.backprop.study import STEP_COLUMNS, loss_curves, steps
+from mnist12k.backprop.workbook import GIVEN, MOST_ITERATIONS, write_workbook
+
+RATES = [0.1, 0.2, 0.5, 0.8, 1.0, 2.0]
+ETA, ITERATIONS = 0.5, 100
+
+needs_libreoffice = pytest.mark.skipif(
+    shutil.which("soffice") is None, reason="LibreOffice is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("workbook") / "backprop.xlsx"
+    write_workbook(path, SEED, RATES, ETA, ITERATIONS)
+    return path
+
+
+def given_cell(name: str) -> str:
+    return f"B{5 + GIVEN.index(name)}"
+
+
+def cells(sheet: Worksheet) -> Iterator[object]:
+    return (cell.value for row in sheet.iter_rows() for cell in row)
+
+
+def assert_agrees(
+    workbook: Workbook, network: Network, eta: float = ETA, rates: list[float] = RATES
+) -> None:
+    """Hold every number of both sheets of curves against Python."""
+    rows = list(workbook["Descent"].iter_rows(min_row=3, values_only=True))
+    assert rows[0] == ("iteration", *STEP_COLUMNS)
+    numbers = np.array(rows[1:], dtype=float)
+    expected = steps(network, eta, ITERATIONS)
+    np.testing.assert_array_equal(numbers[:, 0], np.arange(ITERATIONS + 1))
+    np.testing.assert_allclose(numbers[:, 1:], expected, rtol=1e-12, atol=1e-17)
+    loss = 1 + STEP_COLUMNS.index("E_total")
+    np.testing.assert_allclose(numbers[:, loss], expected[:, loss - 1], rtol=1e-12)
+
+    rows = list(workbook["Rates"].iter_rows(min_row=3, max_col=1 + len(rates), values_only=True))
+    assert rows[0] == ("learning rate", *rates)
+    curves = np.array(rows[2:], dtype=float)[:, 1:]
+    np.testing.assert_allclose(curves, loss_curves(network, rates, ITERATIONS), rtol=1e-12)
+
+
+def recalculate(
+    path: Path, folder: Path, change: Callable[[Workbook], None] = lambda _: None
+) -> Workbook:
+    """Let LibreOffice compute the workbook, changed, from formulas alone.
+
+    openpyxl saves formulas without the values that Python gave them.
+    """
+    workbook = openpyxl.load_workbook(path)
+    change(workbook)
+    workbook.save(folder / "changed.xlsx")
+    assert set(
+        cells(openpyxl.load_workbook(folder / "changed.xlsx", data_only=True)["Descent"])
+    ) <= {
+        None,
+        *range(ITERATIONS + 1),
+        *(c for c in cells(workbook["Descent"]) if isinstance(c, str)),
+    }
+    subprocess.run(
+        [
+            "soffice",
+            f"-env:UserInstallation={(folder / 'profile').as_uri()}",
+            "--headless",
+            "--convert-to",
+            "xlsx",
+            "--outdir",
+            str(folder / "out"),
+            str(folder / "changed.xlsx"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return openpyxl.load_workbook(folder / "out" / "changed.xlsx", data_only=True)
+
+
+@needs_libreoffice
+def test_libreoffice_computes_what_python_computes(path: Path, tmp_path: Path) -> None:
+    assert_agrees(recalculate(path, tmp_path), SEED)
+
+
+@needs_libreoffice
+def test_a_change_to_any_given_cell_recalculates_to_pythons_numbers(
+    path: Path, tmp_path: Path
+) -> None:
+    changed = Network((0.3, -1.2), (0.9, 0.05), (-0.3, 0.2, 2, 0.3, -0.4, 1.5, 0.5, 3), (-0.1, 0.7))
+    numbers = (*changed.inputs, *changed.targets, *changed.weights, *changed.biases, 1.7)
+
+    def change(workbook: Workbook) -> None:
+        for name, number in zip(GIVEN, numbers, strict=True):
+            workbook["Network"][given_cell(name)] = number
+        workbook["Rates"]["C3"] = 3.3
+        workbook["Rates"]["G3"] = 1e6  # at which a plain exp(-x) overflows
+
+    assert_agrees(recalculate(path, tmp_path, change), changed, 1.7, [0.1, 3.3, 0.5, 0.8, 1.0, 1e6])
+
+
+def test_viewers_that_do_not_calculate_show_pythons_numbers(path: Path) -> None:
+    assert_agrees(openpyxl.load_workbook(path, data_only=True), SEED)
+
+
+def test_every_number_but_what_is_given_is_a_formula(path: Path) -> None:
+    workbook = openpyxl.load_workbook(path)
+    typed_in = [
+        cell.coordinate
+        for sheet in ("Network", "Descent", "Rates")
+        for row in workbook[sheet].iter_rows()
+        for cell in row
+        if isinstance(cell.value, int | float)
+        and cell.fill.fgColor.rgb != "FFFFF2AB"
+        and not (cell.column == 1 and sheet != "Network")  # the iterations' numbers
+    ]
+    assert typed_in == []
+
+
+def test_the_steps_formulas_stand_beside_their_cells(path: Path) -> None:
+    sheet = openpyxl.load_workbook(path)["Network"]
+    beside = {row[3].value: (row[4].value, row[5].value) for row in sheet.iter_rows()}
+    assert beside["h2"] == (
+        "=B11*B5+B12*B6+B17".replace("B", "Network!$B$"),
+        "w3 * i1 + w4 * i2 + b1",
+    )
+    assert beside["dE_dw7"][1] == "(a_o2 - t2) * a_o2 * (1 - a_o2) * a_h1"
+
+
+def test_the_network_and_both_losses_are_native_charts(path: Path) -> None:
+    workbook = openpyxl.load_workbook(path)
+    assert len(workbook["Network"]._charts) == 2
+    assert len(workbook["Rates"]._charts[0].series) == len(RATES)
+
+
+def test_the_same_study_is_the_same_file_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    write_workbook(tmp_path / "again.xlsx", SEED, RATES, ETA, ITERATIONS)
+    assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
+
+
+def test_a_long_study_fills_a_workbook_that_still_opens(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "long.xlsx", SEED, [0.5], 0.5, 10_000)
+    sheet = openpyxl.load_workbook(tmp_path / "long.xlsx")["Descent"]
+    numbers = [row[0] for row in sheet.iter_rows(min_row=4, max_col=1, values_only=True)]
+    assert numbers[-1] == MOST_ITERATIONS
+    assert all(after == before + 1 for before, after in pairwise(numbers))
