@@ -50,7 +50,8 @@ def run(params: Params) -> None:
     """
     chosen = params.seeds
     recipes: Recipes = {
-        name: params.recipes[name].model_dump() | {"validation_size": chosen.validation_size}
+        name: params.recipes[name].model_dump(exclude_defaults=True)
+        | {"validation_size": chosen.validation_size}
         for name in chosen.recipes
     }
     rows = list(earlier_rows(recipes))
