@@ -1,14 +1,22 @@
 import gzip
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import RAW, file_sha256
 from mnist12k.params import IDX_FILES, Params, load_params
+
+# A loaded machine is no reason to fail; CI draws the same examples every time.
+hypothesis.settings.register_profile(
+    "project", deadline=None, derandomize=os.environ.get("CI") == "true"
+)
+hypothesis.settings.load_profile("project")
 
 ROOT = Path(__file__).parents[1]
 SMALL_TRAINING, SMALL_TEST = 600, 1000

@@ -57,7 +57,7 @@ def run(
 
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
-    started = time.time()
+    started = time.time() - sum(epoch.seconds for epoch in earlier)
     with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"), tracked(params) as log_epoch:
         for epoch in earlier:
             log_epoch(epoch)

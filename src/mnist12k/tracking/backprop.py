@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from mnist12k.params import Params
-from mnist12k.tracking.store import experiment
+from mnist12k.tracking.store import connect
 
 FINGERPRINT = "mnist12k.fingerprint"
 REPORTS = Path("reports/backprop")
@@ -32,7 +31,7 @@ def log_study(params: Params) -> None:
     Parent and children bear the fingerprint of the parameters and the files that they show. The
     parent is finished last, so that a finished one vouches for its children.
     """
-    experiment_id, client = experiment(), MlflowClient()
+    client, experiment_id = connect()
     given = dict(_flat(params.backprop.model_dump(), "backprop.", "."))
     fingerprint = _fingerprint(given)
     ours = f"tags.`{FINGERPRINT}` = '{fingerprint}'"

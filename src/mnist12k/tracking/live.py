@@ -10,7 +10,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.params import Params
 from mnist12k.tracking.attempts import Attempts
 from mnist12k.tracking.runs import create_run, end_abandoned_runs, log_epochs, now
-from mnist12k.tracking.store import experiment
+from mnist12k.tracking.store import connect
 
 
 @contextmanager
@@ -23,8 +23,7 @@ def live_run(params: Params) -> Iterator[Callable[[Epoch], None]]:
     started = now()
 
     def begin() -> tuple[MlflowClient, str, SystemMetricsMonitor]:
-        experiment_id = experiment()
-        client = MlflowClient()
+        client, experiment_id = connect()
         end_abandoned_runs(client, experiment_id)
         run_id = create_run(client, experiment_id, params, started)
         monitor = SystemMetricsMonitor(run_id)

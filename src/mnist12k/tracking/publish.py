@@ -27,7 +27,7 @@ from mnist12k.tracking.runs import (
     runs_of,
     set_tags,
 )
-from mnist12k.tracking.store import experiment
+from mnist12k.tracking.store import connect
 
 TRAIN_REPORTS = Path("reports/train")
 BACKPROP_REPORTS = Path("reports/backprop")
@@ -53,8 +53,7 @@ def publish(params: Params) -> list[str]:
             "params.yaml, the data or the code has changed since models/cnn.pt was trained; "
             "`dvc repro` first"
         )
-    experiment_id = experiment()
-    client = MlflowClient()
+    client, experiment_id = connect()
     done = [f"run {name} had been killed" for name in end_abandoned_runs(client, experiment_id)]
 
     content = _content_digest()

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from scipy.stats import binomtest
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import experiment
+from mnist12k.tracking.store import connect
 
 MODEL = "mnist12k-cnn"
 CHAMPION = "champion"
@@ -64,8 +64,7 @@ def register(client: MlflowClient, run_id: str, source: str, accuracy: float, le
 
 def promote(number: int) -> str:
     """Make a version champion whatever the figures say; return a line that says who lost."""
-    experiment()
-    client = MlflowClient()
+    client, _ = connect()
     known = {int(version.version) for version in _versions(client)}
     if number not in known:
         there = ", ".join(map(str, sorted(known))) or "none"

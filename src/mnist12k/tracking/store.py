@@ -19,8 +19,8 @@ def store_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
-def experiment() -> str:
-    """Connect to the store, and return the id of this project's experiment, new or old.
+def connect() -> tuple[MlflowClient, str]:
+    """Connect to the store; return its client and the id of this project's experiment, made if new.
 
     MLFLOW_TRACKING_URI names the store if it is set; else it is a SQLite file in `store_root()`.
     """
@@ -32,7 +32,7 @@ def experiment() -> str:
     client = MlflowClient()
     known = client.get_experiment_by_name(EXPERIMENT)
     if known is not None:
-        return str(known.experiment_id)
+        return client, str(known.experiment_id)
     # MLflow would resolve the local default against the working directory; a server knows its own.
     artifacts = (store_root() / "mlartifacts").as_uri() if local else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))

@@ -11,7 +11,7 @@ import mlflow
 import psutil
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import experiment, store_root
+from mnist12k.tracking.store import connect, store_root
 
 HOST = "127.0.0.1"
 
@@ -21,7 +21,7 @@ def serve() -> None:
 
     MLflow's own front page is its view of language-model traces, where a training looks absent.
     """
-    experiment_id = experiment()
+    _, experiment_id = connect()
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith("http"):
         print(_address(server.rstrip("/"), experiment_id))

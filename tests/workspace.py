@@ -1,0 +1,57 @@
+"""A project folder on small data, with a training in it, made within this process."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from conftest import ROOT
+
+from mnist12k.cnn.history import Epoch
+from mnist12k.params import Params, load_params
+from mnist12k.stages import evaluate, train
+
+SMALL = {"epochs: null": "epochs: 2", "validation_size: 5000": "validation_size: 100"}
+
+
+def quiet(_: Params) -> nullcontext[Callable[[Epoch], None]]:
+    """Track nothing."""
+    return nullcontext(lambda _: None)
+
+
+def make_workspace(folder: Path, idx_folder: Path) -> None:
+    """Fill an empty folder with what a training needs."""
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for old, new in SMALL.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    (folder / "src").symlink_to(ROOT / "src", target_is_directory=True)
+    shutil.copytree(idx_folder, folder / "data/mnist/MNIST/raw")
+
+
+def train_and_evaluate() -> Params:
+    """Run both stages in the current folder, untracked."""
+    params = load_params()
+    train.run(params, quiet)
+    evaluate.run(params)
+    return params
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Make `folder` the current one, and its own MLflow store the one in use."""
+    before = Path.cwd()
+    hidden = {
+        name: os.environ.pop(name)
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
+        if name in os.environ
+    }
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        os.environ.update(hidden)
