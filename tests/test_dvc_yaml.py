@@ -8,8 +8,11 @@ import pytest
 from mnist12k.params import Params, read_yaml
 
 ROOT = Path(__file__).parents[1]
-DVC_YAML = read_yaml(ROOT / "dvc.yaml")
-STAGES: dict[str, dict[str, Any]] = DVC_YAML["stages"]
+STAGES: dict[str, dict[str, Any]] = {
+    name: stage
+    for path in (ROOT / "dvc.yaml", *ROOT.glob("pipelines/*/dvc.yaml"))
+    for name, stage in read_yaml(path)["stages"].items()
+}
 
 
 @cache
@@ -37,6 +40,7 @@ def test_a_stages_name_is_its_commands_its_modules_and_its_params_section(stage:
     expected = {
         "fetch": list(Params.model_fields),  # a mistake anywhere stops the first stage
         "train": ["recipes", "train"],
+        "seeds": ["recipes", "seeds"],
     }
     assert STAGES[stage]["params"] == expected.get(stage, [stage])
 

@@ -341,3 +341,51 @@ def _answer(address: str) -> str:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
+
+
+def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_model_stays(
+    project: Project,
+) -> None:
+    before = project.contents()
+    project.edit("learning_rate: null", "learning_rate: 1e20")
+    told = project.run("dvc", "repro", "train", code=255)
+    project.edit("learning_rate: 1e20", "learning_rate: null")
+    (line,) = [line for line in told.splitlines() if "mnist12k: error" in line]
+    assert "in epoch 1 at learning rate" in line
+    assert "probably too high" in line
+    assert "Traceback" not in told
+    assert project.contents() == before
+    (failed,) = [r for r in project.runs() if r.data.params["train.learning_rate"] == "1e+20"]
+    assert failed.info.status == "FAILED"
+    assert "Running stage" not in project.run("dvc", "repro")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL to send to another process")
+def test_a_killed_training_goes_on_and_ends_with_the_bits_of_an_unbroken_one(
+    project: Project,
+) -> None:
+    project.edit("epochs: 2", "epochs: 12")
+    project.run("mnist12k", "train")
+    unbroken = (project.root / "models/cnn.pt").read_bytes()
+    with subprocess.Popen(
+        ["mnist12k", "train"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch  3"):
+                break
+        process.kill()
+    (project.root / "models/cnn.pt").unlink()
+    told = project.run("mnist12k", "train")
+    project.edit("epochs: 12", "epochs: 2")
+    assert "going on after epoch" in told
+    assert "epoch  1/12" not in told
+    assert (project.root / "models/cnn.pt").read_bytes() == unbroken
+    with (project.root / "reports/train/history.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+    project._git("checkout", "-q", ".")
+    project.run("dvc", "checkout", "--force")

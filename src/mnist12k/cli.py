@@ -67,6 +67,17 @@ def evaluate(params: Params) -> None:
         print(line)
 
 
+def seeds(params: Params) -> None:
+    """Train each recipe from many seeds, and show how far its test accuracy spreads
+
+    Recipes and seeds are in params.yaml's section seeds. One thread a training, as many at once
+    as there are cores. Takes hours; interrupted, it goes on where it was. Writes reports/seeds.
+    """
+    from mnist12k.stages import seeds
+
+    seeds.run(params)
+
+
 def publish(params: Params) -> None:
     """Make MLflow show what lies in the workspace
 
@@ -105,6 +116,7 @@ COMMANDS: Sequence[Callable[..., None]] = (
     backprop,
     train,
     evaluate,
+    seeds,
     publish,
     promote,
     ui,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist12k.cnn.evaluate import predict, score
-from mnist12k.cnn.intervals import wilson_interval
+from mnist12k.cnn.intervals import student_t, wilson_interval
 from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 
@@ -51,3 +51,10 @@ def test_the_interval_holds_the_share_and_solves_wilsons_equation(
         if 0 < end < 1:  # the ends are where the share is 1.96 standard errors away
             distance = abs(share - end) / math.sqrt(end * (1 - end) / total)
             assert distance == pytest.approx(1.959964, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "factor"), [(1, 12.7062), (2, 4.3027), (4, 2.7764), (19, 2.0930), (1000, 1.9623)]
+)
+def test_students_t_is_that_of_the_tables(freedom: int, factor: float) -> None:
+    assert student_t(freedom) == pytest.approx(factor, abs=5e-5)
