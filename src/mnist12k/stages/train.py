@@ -29,15 +29,20 @@ OUTPUTS = [
 ]
 CHECKPOINTS = Path("checkpoints")
 
+Tracked = Callable[[Params], AbstractContextManager[Callable[[Epoch], None]]]
 
-def run(
-    params: Params, tracked: Callable[[Params], AbstractContextManager[Callable[[Epoch], None]]]
-) -> None:
+
+def run(params: Params, tracked: Tracked) -> None:
     """Train by params.train; write the model, its history, its figures and its layer table.
 
     `tracked` is entered when all is well to begin and left when every file is written; it gives
     what hears of each epoch. A training that was interrupted goes on after its last whole epoch.
     """
+    with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"):
+        _train(params, tracked)
+
+
+def _train(params: Params, tracked: Tracked) -> None:
     settings = params.train
     device = pick_device(settings.device)
     training, validation = split(load_training_digits(DATA), settings.validation_size)
@@ -58,7 +63,7 @@ def run(
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
     started = time.time() - sum(epoch.seconds for epoch in earlier)
-    with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"), tracked(params) as log_epoch:
+    with tracked(params) as log_epoch:
         for epoch in earlier:
             log_epoch(epoch)
 
