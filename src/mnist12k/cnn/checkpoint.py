@@ -51,5 +51,5 @@ class Checkpoint:
         if not isinstance(state, dict) or set(state) != KEYS:
             raise ValueError("it is no checkpoint")
         if state["fingerprint"] != self.fingerprint:
-            raise ValueError("it is of another training")
+            raise ValueError(f"it is of another training: {state['fingerprint']}")
         return state
