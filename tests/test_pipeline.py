@@ -357,7 +357,7 @@ def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_model_s
     assert project.contents() == before
     (failed,) = [r for r in project.runs() if r.data.params["train.learning_rate"] == "1e+20"]
     assert failed.info.status == "FAILED"
-    assert "Running stage" not in project.run("dvc", "repro")
+    assert "Running stage 'train'" not in project.run("dvc", "repro")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL to send to another process")

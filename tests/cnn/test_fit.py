@@ -126,3 +126,19 @@ def test_every_part_of_a_recipe_has_an_effect(
     plain, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5))
     changed, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5, **changes))
     assert not torch.equal(weights(plain), weights(changed))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_network_learns_on_any_number_of_threads_and_twice_the_same(
+    small_training_digits: Digits, params: Params, threads: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        recipe = settings(params, average=0.5, rotation=5)
+        first, history = trained(small_training_digits, recipe)
+        second, _ = trained(small_training_digits, recipe)
+    finally:
+        torch.set_num_threads(before)
+    assert history[-1].train_loss < 1.2
+    assert torch.equal(weights(first), weights(second))

@@ -26,6 +26,13 @@ def test_the_file_is_a_plain_state_dict_that_needs_no_pickle(tmp_path: Path) -> 
     assert all(value.is_contiguous() for value in state.values())
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    network = Network()
+    for name in ("one.pt", "two.pt"):
+        save_network(network, tmp_path / name)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+
+
 def test_an_absent_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cnn.pt is absent; .dvc repro train. makes it"):
         load_network(tmp_path / "cnn.pt", CPU)

@@ -10,7 +10,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.files import written_whole
 
 State = dict[str, Any]
-KEYS = {"fingerprint", "network", "average", "optimizer", "generator", "history"}
+KEYS = {"fingerprint", "network", "average", "optimizer", "generators", "history"}
 
 
 class Checkpoint:
@@ -51,5 +51,5 @@ class Checkpoint:
         if not isinstance(state, dict) or set(state) != KEYS:
             raise ValueError("it is no checkpoint")
         if state["fingerprint"] != self.fingerprint:
-            raise ValueError("it is of another training")
+            raise ValueError(f"it is of another training: {state['fingerprint']}")
         return state

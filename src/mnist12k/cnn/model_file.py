@@ -14,8 +14,9 @@ from mnist12k.files import written_whole
 def save_network(network: nn.Module, path: Path) -> None:
     """Write the weights, on the CPU and in plain layout, so that any machine reads them."""
     state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    with written_whole(path) as beside:
-        torch.save(state, beside)
+    # Given a path, torch.save writes that path's name, here a passing one, into the file.
+    with written_whole(path) as beside, beside.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_network(path: Path, device: torch.device) -> Network:

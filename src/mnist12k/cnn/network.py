@@ -1,10 +1,14 @@
 """The network: seven 3x3 convolutions, 12,442 parameters."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mnist12k.cnn.team import SharedNorm, Team
 
 # Mean and standard deviation of MNIST's training pixels, scaled to [0, 1].
 MEAN, STD = 0.1307, 0.3081
@@ -39,18 +43,18 @@ class Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.generator: torch.Generator | None = None  # None stands for PyTorch's own
+        self.generator: Callable[[], torch.Generator | None] = lambda: None  # PyTorch's own
 
     def forward(self, x: Tensor) -> Tensor:
         """Set each value to 0 with probability `rate`, and scale the others up, while training."""
         if not self.training or self.rate == 0:
             return x
         if x.device.type != "cpu":
-            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator())
         else:
             count = x.numel()
             bits = torch.empty((count + 3) // 4, dtype=torch.int64)
-            bits.random_(-(2**63), None, generator=self.generator)
+            bits.random_(-(2**63), None, generator=self.generator())
             lowest_kept = round(self.rate * 2**16) - 2**15
             kept = torch.empty(count)
             torch.ge(bits.view(torch.int16)[:count], lowest_kept, out=kept)
@@ -67,10 +71,16 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(layer.channels_out)
         self.pool = nn.MaxPool2d(2) if layer.pool else None
         self.dropout = Dropout(dropout)
+        self.team: Team | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels_out, h', w')."""
-        x = F.relu(self.norm(self.conv(x)))
+        x = self.conv(x)
+        if self.training and self.team is not None and self.team.size > 1:
+            x = SharedNorm.apply(x, self.norm.weight, self.norm.bias, self.norm, self.team)
+        else:
+            x = self.norm(x)
+        x = F.relu(x)
         if self.pool is not None:
             x = self.pool(x)
         dropped: Tensor = self.dropout(x)
@@ -105,11 +115,21 @@ def parameter_count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def draw_from(generator: torch.Generator, network: nn.Module) -> None:
-    """Let every dropout of `network` draw from `generator`, which is on the network's device."""
-    for module in network.modules():
-        if isinstance(module, Dropout):
-            module.generator = generator
+@contextmanager
+def trained_by(
+    network: nn.Module, team: Team, generators: Sequence[torch.Generator]
+) -> Iterator[None]:
+    """Let the threads of `team` train `network`, each drawing from its own generator."""
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    for block in blocks:
+        block.team = team
+        block.dropout.generator = lambda: generators[team.number]
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.team = None
+            block.dropout.generator = lambda: None
 
 
 def new_network(dropout: float, seed: int, device: torch.device) -> Network:

@@ -98,7 +98,7 @@ def earlier_rows(recipes: Recipes) -> Iterator[Row]:
                     int(row["seed"]),
                     int(row["epochs"]),
                     float(validation_accuracy) if validation_accuracy else None,
-                    float(row["test_accuracy"]),
+                    round(float(row["test_accuracy"]), 6),
                     float(row["seconds"]),
                 )
 
@@ -118,7 +118,7 @@ def train_once(settings: Train) -> Row:
         settings.seed,
         settings.epochs,
         history[-1].validation_accuracy,
-        evaluate(network, load_test_digits(DATA)).accuracy,
+        round(evaluate(network, load_test_digits(DATA)).accuracy, 6),
         round(sum(epoch.seconds for epoch in history), 3),
     )
 

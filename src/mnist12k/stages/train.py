@@ -53,7 +53,9 @@ def _train(params: Params, tracked: Tracked) -> None:
     )
 
     fingerprint = training_fingerprint(settings)
-    checkpoint = Checkpoint(CHECKPOINTS / fingerprint / "training.pt", fingerprint)
+    # Another device, or another number of threads, would go on to other bits.
+    path = CHECKPOINTS / fingerprint / "training.pt"
+    checkpoint = Checkpoint(path, f"{fingerprint} on {device_name(device)}")
     if checkpoint.problem:
         print(f"{checkpoint.problem}; training starts over", file=sys.stderr)
     earlier = checkpoint.history()
