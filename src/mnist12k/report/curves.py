@@ -14,7 +14,9 @@ def draw_curves(history: Sequence[Epoch], path: Path) -> None:
     figure, (losses, errors) = new_figure(columns=2, width=10)
     epochs = [epoch.epoch for epoch in history]
     losses.plot(epochs, [epoch.train_loss for epoch in history], label="training, augmented")
-    errors.plot(epochs, [1 - epoch.train_accuracy for epoch in history], label="training, augmented")
+    errors.plot(
+        epochs, [1 - epoch.train_accuracy for epoch in history], label="training, augmented"
+    )
     measured = [epoch for epoch in history if epoch.validation_accuracy is not None]
     if measured:
         epochs = [epoch.epoch for epoch in measured]
