@@ -14,8 +14,8 @@ DIGITS = st.integers(0, 9)
 
 
 def history(*, validated: bool) -> list[Epoch]:
-    measured = (0.1, 0.97) if validated else (None, None)
-    return [Epoch(epoch, 0.01, 0.2 / epoch, 0.95, *measured, 1.0) for epoch in (1, 2, 3)]
+    loss, accuracy = (0.1, 0.97) if validated else (None, None)
+    return [Epoch(epoch, 0.01, 0.2 / epoch, 0.95, loss, accuracy, 1.0) for epoch in (1, 2, 3)]
 
 
 def is_png(path: Path) -> bool:
