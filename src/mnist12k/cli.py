@@ -101,6 +101,17 @@ def promote(_params: Params, version: int) -> None:
     print(promote(version))
 
 
+def doctor(params: Params) -> None:
+    """Look for what may be wrong, and say what mends it
+
+    One line a check: packages against requirements.lock, device, data, tracking store, runs left
+    open, DVC, free disk. Changes nothing; the exit code is 2 if anything needs mending.
+    """
+    from mnist12k.doctor import report
+
+    report(params)
+
+
 def ui(_params: Params) -> None:
     """Serve the MLflow UI on 127.0.0.1
 
@@ -119,6 +130,7 @@ COMMANDS: Sequence[Callable[..., None]] = (
     seeds,
     publish,
     promote,
+    doctor,
     ui,
 )
 

@@ -81,10 +81,15 @@ def log_epochs(client: MlflowClient, run_id: str, epochs: Iterable[Epoch], start
         client.log_batch(run_id, metrics[start : start + 1000])
 
 
-def end_abandoned_runs(client: MlflowClient, experiment_id: str) -> list[str]:
-    """Mark as KILLED the runs still open whose process, on this machine, is gone; return names."""
+def abandoned_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """Return the runs still open whose process, on this machine, is gone."""
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
-    abandoned = [run for run in running if is_abandoned(run)]
+    return [run for run in running if is_abandoned(run)]
+
+
+def end_abandoned_runs(client: MlflowClient, experiment_id: str) -> list[str]:
+    """Mark as KILLED the runs whose process is gone; return their names."""
+    abandoned = abandoned_runs(client, experiment_id)
     for run in abandoned:
         client.set_terminated(run.info.run_id, "KILLED")
     return [str(run.info.run_name) for run in abandoned]

@@ -29,6 +29,12 @@ def store_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
+def is_local() -> bool:
+    """Tell whether the store is the project's own: MLFLOW_TRACKING_URI names no other."""
+    # MLflow writes the store that it is given into the variable: what we gave is no user's choice.
+    return os.environ.get("MLFLOW_TRACKING_URI", "") in ("", *_ours)
+
+
 def connect() -> tuple[MlflowClient, str]:
     """Connect to the store; return its client and the id of this project's experiment, made if new.
 
@@ -36,12 +42,13 @@ def connect() -> tuple[MlflowClient, str]:
     """
     for name, level in HUSHED.items():
         logging.getLogger(name).setLevel(level)
-    # MLflow writes the store that it is given into the variable: what we gave is no user's choice.
-    local = os.environ.get("MLFLOW_TRACKING_URI", "") in ("", *_ours)
+    local = is_local()
     if local:
         ours = f"sqlite:///{(store_root() / 'mlflow.db').as_posix()}"
         _ours.add(ours)
         mlflow.set_tracking_uri(ours)
+    else:
+        mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client = MlflowClient()
     known = client.get_experiment_by_name(EXPERIMENT)
     if known is not None:
