@@ -1,5 +1,6 @@
 import gzip
 import os
+import signal
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import RAW, file_sha256
 from mnist12k.params import IDX_FILES, Params, load_params
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and every process that they
+# start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is no reason to fail; CI draws the same examples every time.
 hypothesis.settings.register_profile(
