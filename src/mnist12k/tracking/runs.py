@@ -29,7 +29,7 @@ def create_run(client: MlflowClient, experiment_id: str, params: Params, started
     It holds from the first what is known before training: parameters, data, versions, commit.
     """
     fingerprint = training_fingerprint(params.train)
-    name = os.environ.get("DVC_EXP_NAME") or f"cnn-{fingerprint[:7]}"
+    name = os.environ.get("DVC_EXP_NAME") or f"{params.train.recipe}-{fingerprint[:7]}"
     tags = {FINGERPRINT: fingerprint, PROCESS: _this_process(), **_environment()}
     run = client.create_run(experiment_id, int(started * 1000), tags, name)
     run_id = str(run.info.run_id)
