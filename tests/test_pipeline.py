@@ -343,9 +343,10 @@ def _answer(address: str) -> str:
             time.sleep(0.5)
 
 
-def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_model_stays(
+def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_runs_model_stays(
     project: Project,
 ) -> None:
+    project.run("dvc", "repro", "--force", "--single-item", "train")  # the last good run
     before = project.contents()
     project.edit("learning_rate: null", "learning_rate: 1e20")
     told = project.run("dvc", "repro", "train", code=255)
