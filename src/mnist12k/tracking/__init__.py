@@ -6,6 +6,7 @@ import os
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing phones home
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # files of a few kilobytes
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     # A server that is down costs seconds, not MLflow's default minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
