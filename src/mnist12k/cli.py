@@ -78,6 +78,37 @@ def seeds(params: Params) -> None:
     seeds.run(params)
 
 
+def tune(params: Params, apply: bool) -> None:
+    """Search for better hyperparameters
+
+    Trains many variants of a recipe within the space in params.yaml's section tune, on the
+    held-out images alone, the best of them again from fresh seeds, and writes reports/tune. Half
+    an hour on two cores; interrupted, it goes on where it was. With --apply it does not search,
+    but writes the winner in reports/tune/best_params.yaml into params.yaml.
+    """
+    from mnist12k.search.results import apply_best
+    from mnist12k.stages import tune
+    from mnist12k.tracking.attempts import Attempts
+    from mnist12k.tracking.search import log_search
+
+    if apply:
+        apply_best(tune.REPORTS, Path("params.yaml"))
+        return
+    attempt = Attempts()
+    tune.run(params, lambda: attempt(lambda: log_search(params)))
+
+
+def tune_worker(params: Params) -> None:
+    """Work on the trials of a search that runs elsewhere
+
+    Takes trials off the queue in tune.storage, a PostgreSQL server that every machine reaches,
+    until there is none. Start as many as you like, on as many machines, beside `mnist12k tune`.
+    """
+    from mnist12k.search.worker import work
+
+    work(params)
+
+
 def publish(params: Params) -> None:
     """Make MLflow show what lies in the workspace
 
@@ -128,6 +159,8 @@ COMMANDS: Sequence[Callable[..., None]] = (
     train,
     evaluate,
     seeds,
+    tune,
+    tune_worker,
     publish,
     promote,
     doctor,
@@ -170,9 +203,15 @@ def _parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         summary, _, description = (command.__doc__ or "").partition("\n\n")
         subparser = commands.add_parser(
-            command.__name__, help=summary, description=" ".join(description.split())
+            command.__name__.replace("_", "-"),
+            help=summary,
+            description=" ".join(description.split()),
         )
         subparser.set_defaults(command=command)
         if command is promote:
             subparser.add_argument("--version", type=int, required=True, metavar="N")
+        if command is tune:
+            subparser.add_argument(
+                "--apply", action="store_true", help="write the winner into params.yaml"
+            )
     return parser

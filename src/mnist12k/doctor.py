@@ -17,8 +17,9 @@ from mnist12k.digits.fetch import RAW, file_sha256
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import DATA
 from mnist12k.params import Params
+from mnist12k.stores import store_root
 from mnist12k.tracking.runs import abandoned_runs
-from mnist12k.tracking.store import connect, is_local, store_root
+from mnist12k.tracking.store import connect, is_local
 
 LOCK = Path("requirements.lock")
 DISK = 1 << 30  # bytes that a few experiments with their models may take

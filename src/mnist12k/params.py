@@ -7,11 +7,21 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mnist12k.errors import UserError
+from mnist12k.space import corners, parse_space
 
 MNIST_TRAINING_IMAGES = 60_000
 IDX_FILES = (
@@ -21,6 +31,7 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
+BLOCKS = 6  # of the network, each with a dropout
 SCHEDULE_NEEDS = {"step": ("step_size", "gamma"), "one_cycle": ("warm_up",)}
 
 Positive = Annotated[float, Field(gt=0)]
@@ -30,6 +41,12 @@ Output = Annotated[float, Field(ge=0, le=1)]
 Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
 # YAML has lists where Python has tuples; their elements stay strict.
 Pair = Annotated[tuple[Bounded, Bounded], Strict(False)]
+Rates = Annotated[tuple[Share, ...], Strict(False), Field(min_length=BLOCKS, max_length=BLOCKS)]
+ONE, EACH = "one rate", "one a block"
+Dropout = Annotated[
+    Annotated[Share, Tag(ONE)] | Annotated[Rates, Tag(EACH)],
+    Discriminator(lambda given: EACH if isinstance(given, list | tuple) else ONE),
+]
 
 
 class Section(BaseModel):
@@ -104,7 +121,8 @@ class Recipe(Section):
     step_size: Annotated[int, Field(ge=1)] | None = None  # step: epochs at one learning rate
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None  # step: the factor after each
     warm_up: Share | None = None  # one_cycle: the share of all steps that climbs
-    dropout: Share = 0
+    final: Share = 0  # cosine: the share of learning_rate that is left at the end
+    dropout: Dropout = 0  # the rate after each block, or a list of six
     label_smoothing: Share = 0
     average: Share = 0  # decay of the weights' exponential moving average
     rotation: Annotated[float, Field(ge=0, le=180)] = 0  # degrees either way
@@ -128,6 +146,7 @@ class Train(Recipe):
     recipe: str
     seed: int = Field(ge=0, lt=2**63)
     device: str = Field(min_length=1)
+    deterministic: bool  # on an accelerator: the same bits every time, more slowly
     validation_size: int = Field(ge=0, lt=MNIST_TRAINING_IMAGES)
 
 
@@ -152,6 +171,36 @@ class Seeds(Section):
     validation_size: int = Field(ge=0, lt=MNIST_TRAINING_IMAGES)
 
 
+class Tune(Section):
+    """The hyperparameter search: where it starts, what it may change, and who does the work."""
+
+    recipe: str
+    seed: int = Field(ge=0, lt=2**63)
+    trials: int = Field(ge=1)
+    sampler: Literal["tpe", "gp", "cma_es", "random", "grid"]
+    pruner: Literal["hyperband", "median", "wilcoxon", "none"]
+    seeds_per_trial: int = Field(ge=1)
+    finalists: int = Field(ge=1)
+    finalist_seeds: int = Field(ge=2)
+    workers: Annotated[int, Field(ge=1)] | None  # None: one a core, or one on an accelerator
+    together: int = Field(ge=1)  # trials that a worker trains at once, in one program
+    storage: Annotated[str, Field(pattern="^(journal|postgresql(\\+psycopg)?://.+)$")]
+    engine: Literal["local", "ray"]
+    space: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _seeds_are_for_wilcoxon(self) -> Self:
+        if self.pruner == "wilcoxon" and self.seeds_per_trial < 2:
+            raise ValueError(
+                "pruner wilcoxon compares seed by seed: seeds_per_trial must be above 1"
+            )
+        if self.together > 1 and self.seeds_per_trial > 1:
+            raise ValueError(
+                "trials trained together have one seed each: seeds_per_trial must be 1"
+            )
+        return self
+
+
 class Params(Section):
     """All of params.yaml. A key of `train` that is null there is here what its recipe says."""
 
@@ -162,6 +211,7 @@ class Params(Section):
     evaluate: Evaluate
     publish: Publish
     seeds: Seeds
+    tune: Tune
 
     @model_validator(mode="before")
     @classmethod
@@ -183,12 +233,33 @@ class Params(Section):
                 raise ValueError(f"seeds.recipes: {name!r}: allowed: {', '.join(self.recipes)}")
         return self
 
+    @model_validator(mode="after")
+    def _space_is_of_trainings(self) -> Self:
+        if self.tune.recipe not in self.recipes:
+            raise ValueError(
+                f"tune.recipe = {self.tune.recipe!r}: allowed: {', '.join(self.recipes)}"
+            )
+        if self.train.validation_size == 0:
+            raise ValueError("tune: a search needs train.validation_size above 0")
+        try:
+            space = parse_space(self.tune.space)
+        except ValueError as error:
+            raise ValueError(f"tune.space: {error}") from error
+        start = self.recipes[self.tune.recipe].model_dump()
+        for point in corners(space):
+            try:
+                Recipe.model_validate(start | point)
+            except ValidationError as error:
+                raise ValueError(f"tune.space: {_explain(error.errors()[0])}") from error
+        return self
+
     def training(self, recipe: str, seed: int, validation_size: int) -> Train:
         """Return a training by a recipe alone, whatever `train` says besides; on one CPU thread."""
         return Train(
             recipe=recipe,
             seed=seed,
             device="cpu",
+            deterministic=False,
             validation_size=validation_size,
             **self.recipes[recipe].model_dump(),
         )
@@ -227,7 +298,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(problem: Any) -> str:
     """One validation problem in one line: the key, what was given, what is allowed."""
-    location = problem["loc"]
+    location = tuple(part for part in problem["loc"] if part not in (ONE, EACH))
     key = ".".join(str(part) for part in location) or "the file"
     given = repr(problem["input"])
     if len(given) > 80:

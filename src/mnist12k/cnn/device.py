@@ -1,5 +1,7 @@
 """Which device to train on."""
 
+import os
+
 import torch
 
 from mnist12k.errors import UserError
@@ -28,3 +30,9 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def be_deterministic() -> None:
+    """Let PyTorch choose only algorithms that give the same bits every time, on any device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True)

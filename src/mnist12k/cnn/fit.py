@@ -20,8 +20,6 @@ from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.params import Train
 
-FINITE_EVERY = 50  # steps between two looks at the loss: each look waits for the device
-
 
 def fit(
     network: nn.Module,
@@ -101,11 +99,11 @@ def fit(
 
                 loss_sum += loss
                 correct += right
-                if step % FINITE_EVERY == 0 or step == steps_per_epoch:
-                    require_finite(loss_sum, epoch, rate)
                 if on_step is not None:
                     on_step(Step(epoch, step, rate, loss / len(chosen)))
 
+            # Here and no earlier: every look at a figure waits for the device.
+            require_finite(loss_sum, epoch, rate)
             with in_place_of(weights, average):
                 measured = evaluate(network, validation) if len(validation.labels) else None
             history.append(

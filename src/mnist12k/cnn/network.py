@@ -90,12 +90,13 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Maps images, float32 of shape (n, 1, 28, 28) in [0, 1], to logits of shape (n, 10).
 
-    `dropout` is the rate after each of the first six convolutions, in [0, 1).
+    `dropout` is the rate after each of the first six convolutions, in [0, 1), or one for each.
     """
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float | Sequence[float] = 0.0) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(Block(layer, dropout) for layer in LAYERS))
+        rates = dropout if isinstance(dropout, Sequence) else [dropout] * len(LAYERS)
+        self.blocks = nn.Sequential(*map(Block, LAYERS, rates))
         self.head = nn.Conv2d(32, 10, 3)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ def trained_by(
             block.dropout.generator = lambda: None
 
 
-def new_network(dropout: float, seed: int, device: torch.device) -> Network:
+def new_network(dropout: float | Sequence[float], seed: int, device: torch.device) -> Network:
     """Return a network initialised from `seed`, its weights laid out for the fastest convolution.
 
     The weights are drawn on the CPU: the same seed starts from the same ones on any device.

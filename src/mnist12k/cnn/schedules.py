@@ -21,7 +21,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
             assert recipe.warm_up is not None
             return one_cycle(step, highest, steps, recipe.warm_up)
         case "cosine":
-            return cosine(step, highest, steps)
+            return cosine(step, highest, steps, recipe.final)
         case "linear":
             return linear(step, highest, steps)
 
@@ -36,9 +36,9 @@ def linear(step: int, highest: float, steps: int) -> float:
     return highest * (1 - step / steps)
 
 
-def cosine(step: int, highest: float, steps: int) -> float:
-    """Fall from `highest` along half a cosine that meets 0 at `steps` (SGDR, 2017)."""
-    return highest * (1 + math.cos(math.pi * step / steps)) / 2
+def cosine(step: int, highest: float, steps: int, final: float) -> float:
+    """Fall along half a cosine that meets `final * highest` at `steps` (SGDR, 2017)."""
+    return _between(highest, final * highest, step / steps)
 
 
 def one_cycle(step: int, highest: float, steps: int, warm_up: float) -> float:

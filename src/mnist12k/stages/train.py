@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mnist12k.cnn.checkpoint import Checkpoint
-from mnist12k.cnn.device import device_name, pick_device
+from mnist12k.cnn.device import be_deterministic, device_name, pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
@@ -45,6 +45,8 @@ def run(params: Params, tracked: Tracked) -> None:
 def _train(params: Params, tracked: Tracked) -> None:
     settings = params.train
     device = pick_device(settings.device)
+    if settings.deterministic:
+        be_deterministic()
     training, validation = split(load_training_digits(DATA), settings.validation_size)
     network = new_network(settings.dropout, settings.seed, device)
     print(

@@ -27,6 +27,7 @@ from mnist12k.tracking.runs import (
     runs_of,
     set_tags,
 )
+from mnist12k.tracking.search import is_of, log_search
 from mnist12k.tracking.store import connect
 
 TRAIN_REPORTS = Path("reports/train")
@@ -46,6 +47,8 @@ def publish(params: Params) -> list[str]:
     """
     if (BACKPROP_REPORTS / "metrics.json").is_file():
         log_study(params)
+    if is_of(params):
+        log_search(params)
     trained = _read_json(TRAIN_REPORTS / "metrics.json")
     fingerprint = training_fingerprint(params.train)
     if trained["fingerprint"] != fingerprint:

@@ -2,13 +2,11 @@
 
 import os
 import platform
-import socket
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
 
 import git
-import psutil
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
@@ -17,6 +15,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mnist12k.cnn.history import Epoch
 from mnist12k.fingerprint import DATA, folder_md5, training_fingerprint
 from mnist12k.params import Params
+from mnist12k.processes import is_gone, this_process
 
 FINGERPRINT = "mnist12k.fingerprint"
 PROCESS = "mnist12k.process"
@@ -30,7 +29,7 @@ def create_run(client: MlflowClient, experiment_id: str, params: Params, started
     """
     fingerprint = training_fingerprint(params.train)
     name = os.environ.get("DVC_EXP_NAME") or f"{params.train.recipe}-{fingerprint[:7]}"
-    tags = {FINGERPRINT: fingerprint, PROCESS: _this_process(), **_environment()}
+    tags = {FINGERPRINT: fingerprint, PROCESS: this_process(), **_environment()}
     run = client.create_run(experiment_id, int(started * 1000), tags, name)
     run_id = str(run.info.run_id)
     log_params(client, run_id, "train", params.train.model_dump())
@@ -99,14 +98,7 @@ def is_abandoned(run: Run) -> bool:
     """Tell whether a run is open though the process that opened it, on this machine, is gone."""
     if run.info.status != "RUNNING":
         return False
-    host, _, process = run.data.tags.get(PROCESS, "").rpartition("/")
-    if host != socket.gethostname():
-        return False
-    pid, _, created = process.partition("@")
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.0f}" != created
-    except (psutil.NoSuchProcess, ValueError):
-        return True
+    return is_gone(run.data.tags.get(PROCESS, ""))
 
 
 def set_tags(client: MlflowClient, run_id: str, tags: dict[str, str]) -> None:
@@ -117,12 +109,6 @@ def set_tags(client: MlflowClient, run_id: str, tags: dict[str, str]) -> None:
 def now() -> float:
     """Return seconds since 1970."""
     return time.time()
-
-
-def _this_process() -> str:
-    """Name this process so that another of the same number is not taken for it."""
-    process = psutil.Process()
-    return f"{socket.gethostname()}/{process.pid}@{process.create_time():.0f}"
 
 
 def _environment() -> dict[str, str]:

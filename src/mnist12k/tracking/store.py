@@ -2,10 +2,11 @@
 
 import logging
 import os
-from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+
+from mnist12k.stores import store_root
 
 EXPERIMENT = "mnist12k"
 # They tell of every table that they make, of every GPU that is not there, and of errors, at
@@ -18,15 +19,6 @@ HUSHED = {
 }
 
 _ours: set[str] = set()
-
-
-def store_root() -> Path:
-    """Return the folder that holds mlflow.db and mlartifacts: the project's.
-
-    DVC names it, because in the temporary copy of `dvc exp run --temp` the working directory is
-    not the project's and its files do not last.
-    """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def is_local() -> bool:

@@ -11,7 +11,8 @@ import mlflow
 import psutil
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import connect, store_root
+from mnist12k.stores import store_root
+from mnist12k.tracking.store import connect
 
 HOST = "127.0.0.1"
 

@@ -1,0 +1,38 @@
+"""Optuna's pictures of a study, drawn by matplotlib."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+from optuna.visualization import matplotlib as draw
+
+from mnist12k.report.figure import save
+
+PICTURES: dict[str, Callable[[optuna.Study], Axes | np.ndarray]] = {
+    "history": draw.plot_optimization_history,
+    "importances": draw.plot_param_importances,
+    "slice": draw.plot_slice,
+    "parallel_coordinates": draw.plot_parallel_coordinate,
+    "intermediate_values": draw.plot_intermediate_values,
+}
+
+
+def draw_study(study: optuna.Study, folder: Path) -> None:
+    """Write a PNG a picture; what too few finished trials cannot show is left out."""
+    from matplotlib import pyplot
+
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2:
+        return
+    for name, picture in PICTURES.items():
+        with pyplot.rc_context({"backend": "agg"}):
+            drawn = picture(study)
+        axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
+        figure = axes[0].figure
+        assert isinstance(figure, Figure)
+        figure.set_size_inches(max(7.0, 2.5 * len(axes)), 4.5)
+        save(figure, folder / f"{name}.png")
+        pyplot.close(figure)
