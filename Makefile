@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test check format lock clean
+.PHONY: help repro tune ui test check format lock clean
 
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,6 +19,9 @@ help:  ## List these targets
 repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what has changed
 	dvc repro
 	mnist12k publish
+
+tune: $(INSTALLED)  ## Search for better hyperparameters; half an hour, and goes on where it was
+	dvc repro pipelines/tune/dvc.yaml
 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of this project's runs
 	mnist12k ui

@@ -50,9 +50,17 @@ def test_one_cycle_without_a_warm_up_starts_at_its_highest() -> None:
 
 def test_cosine_and_linear_follow_their_formulas_to_zero() -> None:
     for step in range(101):
-        assert cosine(step, 2, 100) == pytest.approx(1 + math.cos(math.pi * step / 100))
+        assert cosine(step, 2, 100, 0) == pytest.approx(1 + math.cos(math.pi * step / 100))
         assert linear(step, 2, 100) == pytest.approx(2 - step / 50)
-    assert cosine(100, 2, 100) == linear(100, 2, 100) == 0
+    assert cosine(100, 2, 100, 0) == linear(100, 2, 100) == 0
+
+
+@pytest.mark.parametrize("final", [0.1, 0.5])
+def test_cosine_ends_at_its_final_share(final: float) -> None:
+    rates = [cosine(step, 2, 100, final) for step in range(101)]
+    assert rates[0] == 2
+    assert rates[-1] == pytest.approx(2 * final)
+    assert rates == sorted(rates, reverse=True)
 
 
 @pytest.mark.parametrize("schedule", ["step", "one_cycle", "cosine", "linear"])

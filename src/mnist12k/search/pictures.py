@@ -1,5 +1,6 @@
 """Optuna's pictures of a study, drawn by matplotlib."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def draw_study(study: optuna.Study, folder: Path) -> None:
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2:
         return
     for name, picture in PICTURES.items():
-        with pyplot.rc_context({"backend": "agg"}):
+        with pyplot.rc_context({"backend": "agg"}), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a case with few trials
             drawn = picture(study)
         axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
         figure = axes[0].figure

@@ -17,6 +17,7 @@ from mnist12k.search.finalists import Result
 from mnist12k.search.study import Point, ended
 from mnist12k.search.trial import ACCURACY, EPOCHS
 
+NULL = "tag:yaml.org,2002:null"
 BEST = "best_params.yaml"
 TRIAL = ("trial", "state", "validation_loss", "validation_accuracy", "epochs", "seconds")
 
@@ -117,6 +118,9 @@ def apply_best(folder: Path, path: Path) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
+    )
     content = yaml.load(path.read_text(encoding="utf-8"))
     section = content["train"]
     for name in ("recipe", "seed", *Recipe.model_fields):

@@ -25,7 +25,7 @@ class Surplus(Exception):  # noqa: N818 - no error: the queue had just run empty
     """Raised by a trial that was not in the queue."""
 
 
-def suggest(trial: optuna.Trial, space: Space) -> Point:
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
     """Let the sampler choose a value for each parameter, and for those of the case it chose."""
     for name, dimension in space.items():
         match dimension:
@@ -50,7 +50,7 @@ def point_of(suggested: Mapping[str, Any]) -> Point:
     return point
 
 
-def _suggest_number(trial: optuna.Trial, name: str, within: Range) -> None:
+def _suggest_number(trial: optuna.trial.BaseTrial, name: str, within: Range) -> None:
     if is_whole(name):
         trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
     else:
