@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mnist12k.cli import COMMANDS, main, project_root
+from mnist12k.cli import COMMANDS, main, name_of, project_root
 from mnist12k.errors import UserError
 
 
@@ -24,7 +24,7 @@ def files(project: Path) -> set[Path]:
     return {path for path in project.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+@pytest.mark.parametrize("command", [name_of(command) for command in COMMANDS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
@@ -92,7 +92,7 @@ def test_python_m_mnist12k_is_the_same_command() -> None:
     command = [sys.executable, "-m", "mnist12k", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: mnist12k")
-    assert all(command.__name__ in done.stdout for command in COMMANDS)
+    assert all(name_of(command) in done.stdout for command in COMMANDS)
 
 
 def test_help_is_there_at_once() -> None:

@@ -52,7 +52,7 @@ def test_a_stages_name_is_its_commands_its_modules_and_its_params_section(stage:
         "fetch": list(Params.model_fields),  # a mistake anywhere stops the first stage
         "train": ["recipes", "train"],
         "seeds": ["recipes", "seeds"],
-        "tune": ["recipes", "train", "tune"],
+        "tune": ["recipes", "train.device", "train.validation_size", "tune"],
     }
     assert STAGES[stage]["params"] == expected.get(stage, [stage])
 

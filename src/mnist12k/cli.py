@@ -193,6 +193,11 @@ def project_root() -> Path:
     raise UserError(f"no params.yaml and dvc.yaml in {here} or a folder above it")
 
 
+def name_of(command: Callable[..., None]) -> str:
+    """Return what a person types for a command."""
+    return command.__name__.replace("_", "-")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist12k",
@@ -203,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         summary, _, description = (command.__doc__ or "").partition("\n\n")
         subparser = commands.add_parser(
-            command.__name__.replace("_", "-"),
+            name_of(command),
             help=summary,
             description=" ".join(description.split()),
         )
