@@ -195,9 +195,7 @@ class Tune(Section):
                 "pruner wilcoxon compares seed by seed: seeds_per_trial must be above 1"
             )
         if self.together > 1 and self.seeds_per_trial > 1:
-            raise ValueError(
-                "trials trained together have one seed each: seeds_per_trial must be 1"
-            )
+            raise ValueError("trials together have one seed each: seeds_per_trial must be 1")
         return self
 
 

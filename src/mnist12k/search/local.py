@@ -19,7 +19,7 @@ POLL = 0.5  # seconds
 DEATHS = 10  # of workers, after which something else is wrong
 
 
-def run_workers(
+def run_here(
     params: Params, study: optuna.Study, finalists: str, on_change: Callable[[], None]
 ) -> None:
     """Let `tune.workers` processes work until the queue is empty; a dead one is replaced.

@@ -76,6 +76,16 @@ def training(params: Params, point: Mapping[str, Any], seed: int) -> Train:
 NOT_SEARCHED = ("device", "deterministic", "validation_size")
 
 
+def choose(trial: optuna.Trial, params: Params) -> tuple[Point, range]:
+    """Return a trial's point and the seeds that it trains from; a finalist brings its own."""
+    if POINT in trial.user_attrs:
+        seed = trial.user_attrs[SEED]
+        return trial.user_attrs[POINT], range(seed, seed + 1)
+    tune = params.tune
+    point = suggest(trial, parse_space(tune.space))
+    return point, range(tune.seed, tune.seed + tune.seeds_per_trial)
+
+
 def run_trial(trial: optuna.Trial, params: Params, digits: tuple[Digits, Digits]) -> float:
     """Train one trial; return its validation loss, the mean over its seeds.
 
@@ -84,33 +94,29 @@ def run_trial(trial: optuna.Trial, params: Params, digits: tuple[Digits, Digits]
     if ATTEMPT not in trial.user_attrs:
         raise Surplus
     trial.set_user_attr(PROCESS, this_process())
-    tune = params.tune
-    if POINT in trial.user_attrs:  # a finalist
-        point, first, count = trial.user_attrs[POINT], trial.user_attrs[SEED], 1
-    else:
-        point, first, count = (
-            suggest(trial, parse_space(tune.space)),
-            tune.seed,
-            tune.seeds_per_trial,
-        )
+    point, seeds = choose(trial, params)
+    by_seed = params.tune.pruner == "wilcoxon"
     finals: list[Epoch] = []
     epochs: list[Epoch] = []
     try:
-        for seed in range(first, first + count):
-            by_epoch = tune.pruner != "wilcoxon" and not finals
-            settings = training(params, point, seed)
-            finals.append(train(settings, digits, epochs, trial if by_epoch else None))
-            if tune.pruner == "wilcoxon":
-                _report(trial, finals[-1], len(finals), count)
+        for number, seed in enumerate(seeds, start=1):
+            by_epoch = trial if number == 1 and not by_seed else None
+            finals.append(train(training(params, point, seed), digits, epochs, by_epoch))
+            if by_seed:
+                _report(trial, finals[-1], number, len(seeds))
     except UserError as error:  # diverged
         raise optuna.TrialPruned from error
     finally:
-        trial.set_user_attr(EPOCHS, [list(epoch) for epoch in epochs])
-        if epochs:
-            last = finals or epochs[-1:]
-            accuracy = statistics.mean(epoch.validation_accuracy or 0 for epoch in last)
-            trial.set_user_attr(ACCURACY, accuracy)
+        keep(trial, epochs, finals or epochs[-1:])
     return statistics.mean(loss(epoch) for epoch in finals)
+
+
+def keep(trial: optuna.Trial, epochs: list[Epoch], last: list[Epoch]) -> None:
+    """Keep with a trial its epochs, and the mean accuracy of the `last` of every seed."""
+    trial.set_user_attr(EPOCHS, [list(epoch) for epoch in epochs])
+    if last:
+        accuracy = statistics.mean(epoch.validation_accuracy or 0 for epoch in last)
+        trial.set_user_attr(ACCURACY, accuracy)
 
 
 def train(

@@ -11,6 +11,7 @@ from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.fingerprint import DATA
 from mnist12k.params import Params
 from mnist12k.search.study import new_sampler, open_study, waiting
+from mnist12k.search.together import run_together
 from mnist12k.search.trial import Surplus, run_trial
 
 
@@ -27,8 +28,11 @@ def work(params: Params, finalists: str = "") -> None:
         return run_trial(trial, params, digits)
 
     while waiting(study) and not _is_orphan():
-        study.sampler = new_sampler(params.tune, study)
-        study.optimize(objective, n_trials=1, catch=(Surplus,))
+        if params.tune.together > 1:
+            run_together(study, params, digits)
+        else:
+            study.sampler = new_sampler(params.tune, study)
+            study.optimize(objective, n_trials=1, catch=(Surplus,))
 
 
 def _is_orphan() -> bool:

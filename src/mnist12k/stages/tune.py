@@ -10,9 +10,10 @@ from mnist12k.errors import UserError
 from mnist12k.files import write_json, write_text
 from mnist12k.params import Params
 from mnist12k.search import results
+from mnist12k.search.cluster import run_on_cluster
 from mnist12k.search.finalists import Result, choose_finalists, fingerprint, queue_finalists
 from mnist12k.search.finalists import results as results_of
-from mnist12k.search.local import run_workers
+from mnist12k.search.local import run_here
 from mnist12k.search.pictures import draw_study
 from mnist12k.search.study import (
     POINT,
@@ -84,6 +85,7 @@ def _work(params: Params, study: optuna.Study, finalists: str, on_new: Callable[
         if new:
             on_new()
 
+    run_workers = run_on_cluster if params.tune.engine == "ray" else run_here
     run_workers(params, study, finalists, look)
 
 
