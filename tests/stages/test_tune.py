@@ -1,77 +1,21 @@
 """A search from the command line on small data, as a person runs it."""
 
-import csv
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT
 from mlflow import MlflowClient
-from workspace import inside, make_workspace
+from tune_command import alive, new_folder, read_until, rows, run, start
+from workspace import inside
 
 from mnist12k.params import load_params, read_yaml
 from mnist12k.tracking.store import connect
 
 pytestmark = pytest.mark.slow
-SMALL = {
-    "trials: 40": "trials: 6",
-    "finalists: 3": "finalists: 2",
-    "finalist_seeds: 5": "finalist_seeds: 2",
-    "workers: null": "workers: 1",
-    "pruner: hyperband": "pruner: none",
-}
-
-
-def new_folder(folder: Path, idx_folder: Path, **changes: str) -> Path:
-    folder.mkdir()
-    make_workspace(folder, idx_folder)
-    text = (folder / "params.yaml").read_text(encoding="utf-8")
-    for old, new in {**SMALL, **changes}.items():
-        assert old in text
-        text = text.replace(old, new, 1)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
-    # A search never opens the test images: it must do without them.
-    for path in (folder / "data/mnist/MNIST/raw").glob("t10k-*"):
-        path.unlink()
-    return folder
-
-
-def environment() -> dict[str, str]:
-    hidden = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
-    given = {name: value for name, value in os.environ.items() if name not in hidden}
-    return given | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-
-
-def mnist12k(folder: Path, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "mnist12k", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def alive(session: int) -> list[int]:
-    """Return the processes of a session that still run, once they have had time to end."""
-    processes = [p for p in psutil.process_iter() if os.getsid(p.pid) == session]
-    _, left = psutil.wait_procs(processes, timeout=10)
-    return [p.pid for p in left if p.status() != psutil.STATUS_ZOMBIE]
-
-
-def rows(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / "reports/tune" / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def results(folder: Path) -> list[dict[str, str]]:
@@ -86,7 +30,7 @@ def results(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
     folder = new_folder(tmp_path_factory.mktemp("tune") / "searched", idx_folder)
-    (folder / "told.txt").write_text(mnist12k(folder, "tune"))
+    (folder / "told.txt").write_text(run(folder, "tune"))
     return folder
 
 
@@ -124,21 +68,11 @@ def test_the_same_seed_with_one_worker_gives_the_same_trials_also_after_kills(
     searched: Path, tmp_path: Path, idx_folder: Path
 ) -> None:
     folder = new_folder(tmp_path / "killed", idx_folder)
-    for kills_at in (1, 3):
-        with subprocess.Popen(
-            [sys.executable, "-m", "mnist12k", "tune"],
-            cwd=folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith(f"trial {kills_at} "):
-                    break
+    for number in (1, 3):
+        with start(folder, "tune") as process:
+            read_until(process, f"trial {number} ")
             os.killpg(process.pid, signal.SIGKILL)
-    told = mnist12k(folder, "tune")
+    told = run(folder, "tune")
     assert "trials are there, " in told.splitlines()[0]
     assert results(folder) == results(searched)
     assert len({row["learning_rate"] for row in results(folder)}) == 6
@@ -156,14 +90,14 @@ def test_training_with_the_winner_reproduces_its_score_bit_for_bit(
     lines = [f"  {name}: {value}" for name, value in best.items() if value and name not in given]
     text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines])
     (folder / "reports/tune/best_params.yaml").write_text(text + "\n", encoding="utf-8")
-    mnist12k(folder, "tune", "--apply")
+    run(folder, "tune", "--apply")
     after = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = {
         new.split(":")[0].strip() for old, new in zip(before, after, strict=True) if old != new
     }
     assert changed <= {"recipe", "epochs", *(line.split(":")[0].strip() for line in lines)}
     assert [line.partition("#")[2] for line in after] == [line.partition("#")[2] for line in before]
-    mnist12k(folder, "train")
+    run(folder, "train")
     metrics = json.loads((folder / "reports/train/metrics.json").read_text())
     assert metrics["validation_loss"] == float(best["validation_loss"])
     assert metrics["validation_accuracy"] == float(best["validation_accuracy"])
@@ -221,21 +155,9 @@ def test_a_pruned_trial_is_marked_as_pruned_not_as_finished(searched: Path, tmp_
 def test_two_workers_share_the_trials_and_a_killed_one_loses_none(
     tmp_path: Path, idx_folder: Path
 ) -> None:
-    folder = new_folder(tmp_path / "two", idx_folder, **{"workers: 1": "workers: 2"})
-    with subprocess.Popen(
-        [sys.executable, "-m", "mnist12k", "tune"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        told = ""
-        for line in process.stdout:
-            told += line
-            if line.startswith("trial "):
-                break
+    folder = new_folder(tmp_path / "two", idx_folder, workers="2")
+    with start(folder, "tune") as process:
+        told = read_until(process, "trial ")
         workers = [
             child
             for child in psutil.Process(process.pid).children()
@@ -252,21 +174,10 @@ def test_ctrl_c_ends_the_workers_too_and_says_so_in_a_line(
     tmp_path: Path, idx_folder: Path
 ) -> None:
     folder = new_folder(tmp_path / "stopped", idx_folder)
-    with subprocess.Popen(
-        [sys.executable, "-m", "mnist12k", "tune"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("trial "):
-                break
+    with start(folder, "tune") as process:
+        read_until(process, "trial ")
         os.killpg(process.pid, signal.SIGINT)
-        rest = process.communicate(timeout=60)[0]
+        rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert rest.splitlines()[-1] == "mnist12k: stopped"
     assert "Traceback" not in rest
