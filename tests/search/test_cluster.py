@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import ROOT
 from tune_command import new_folder, read_until, rows, run, start
 
 pytest.importorskip("ray")
@@ -21,7 +22,6 @@ pytestmark = [
 ]
 RAY = str(Path(sys.executable).parent / "ray")
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"  # Ray takes 127.0.0.1 for the machine's own address
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def wait_for(port: int) -> None:
@@ -48,7 +48,7 @@ def start_node(*arguments: str) -> subprocess.Popen[bytes]:
             *(RAY, "start", "--block", "--num-cpus=1", "--num-gpus=0", "--disable-usage-stats"),
             *("--object-store-memory=100000000", *arguments),
         ],
-        env=os.environ | QUIET,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
