@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from conftest import ROOT
+from workspace import FOREIGN
 
 T = TypeVar("T")
 SECONDS = 120  # that a server may take to start on a loaded machine
@@ -46,7 +47,7 @@ class Server:
 @contextmanager
 def started(*command: str, folder: Path, **environment: str) -> Iterator[Server]:
     """Run a command in `folder`, in a process group of its own, all of which is killed at last."""
-    ours = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
     ours["PYTHONPATH"] = str(ROOT / "src")
     log = folder / f"{Path(command[0]).name}.log"

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import torch
 from conftest import ROOT, SMALL_TEST
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from servers import get
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.params import load_params, read_yaml
@@ -319,28 +318,16 @@ def test_the_ui_prints_an_address_on_this_machine_that_answers(project: Project)
             server, _, place = address.partition("/#")
             assert server.startswith("http://127.0.0.1:")
             experiment_id = project.runs()[0].info.experiment_id
-            assert place == f"/experiments/{experiment_id}/runs?workflowType=machine_learning"
-            assert _answer(f"{server}/health") == "OK"
-            assert "mnist12k" in _answer(
-                f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
+            assert place.startswith(
+                f"/experiments/{experiment_id}/runs?workflowType=machine_learning"
             )
+            assert get(f"{server}/health") == "OK"
+            experiment = f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
+            assert "mnist12k" in str(get(experiment))
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=30)
     assert process.returncode == 0
-
-
-def _answer(address: str) -> str:
-    """Return what a server on this machine says, once it is up."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - http
-                return str(answer.read().decode())
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
 
 
 def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_runs_model_stays(
