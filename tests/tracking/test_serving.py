@@ -20,6 +20,7 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import to_unit_range
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.tracking.publish import publish
+from mnist12k.tracking.store import connect
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,11 +63,11 @@ def server(workspace: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture
-def champion(workspace: Path) -> PyFuncModel:
+def load_champion(workspace: Path) -> PyFuncModel:
     with inside(workspace):
-        mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
-        return mlflow.pyfunc.load_model(CHAMPION)
+        connect()
+        model: PyFuncModel = mlflow.pyfunc.load_model(CHAMPION)
+    return model
 
 
 def ask(server: str, inputs: object) -> np.ndarray:
@@ -101,16 +102,18 @@ def test_a_single_image_is_answered_with_or_without_the_inputs_name(
     np.testing.assert_array_equal(ask(server, images[:1].tolist()), named)
 
 
-def test_the_signature_takes_any_number_of_images_by_their_name(champion: PyFuncModel) -> None:
-    (taken,) = champion.metadata.signature.inputs.inputs
+def test_the_signature_takes_any_number_of_images_by_their_name(workspace: Path) -> None:
+    signature = load_champion(workspace).metadata.signature
+    (taken,) = signature.inputs.inputs
     assert (taken.name, taken.shape, taken.type) == ("images", (-1, 1, 28, 28), np.float32)
-    (given,) = champion.metadata.signature.outputs.inputs
+    (given,) = signature.outputs.inputs
     assert (given.shape, given.type) == ((-1, 10), np.float32)
 
 
 def test_the_champion_takes_an_array_or_the_array_by_its_name(
-    champion: PyFuncModel, images: np.ndarray
+    workspace: Path, images: np.ndarray
 ) -> None:
+    champion = load_champion(workspace)
     np.testing.assert_array_equal(champion.predict(images), champion.predict({"images": images}))
 
 
@@ -118,6 +121,4 @@ def test_the_champion_loads_where_there_is_a_gpu(
     workspace: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with inside(workspace):
-        mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
-        assert mlflow.pyfunc.load_model(CHAMPION).predict(images).shape == (COUNT, 10)
+    assert len(load_champion(workspace).predict(images)) == COUNT
