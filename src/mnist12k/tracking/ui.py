@@ -48,8 +48,8 @@ def serve() -> None:
     # Ours alone goes to stdout: the server tells of itself and of every request.
     with subprocess.Popen(command, stdout=sys.stderr) as running:  # noqa: S603
         try:
-            _wait_until_up(running, port)
-            print(f"Runs: http://{HOST}:{port}{place}  (Ctrl-C stops)", flush=True)
+            if _comes_up(running, port):
+                print(f"Runs: http://{HOST}:{port}{place}  (Ctrl-C stops)", flush=True)
             code = running.wait()
         except KeyboardInterrupt:
             for process in psutil.Process(running.pid).children(recursive=True):
@@ -68,12 +68,14 @@ def _free_port() -> int:
     raise UserError(f"no port is free on {HOST}")
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+def _comes_up(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until a server listens; return False if it ends before."""
     while server.poll() is None:
         with contextlib.suppress(OSError):
             socket.create_connection((HOST, port), timeout=1).close()
-            return
+            return True
         time.sleep(0.1)
+    return False
 
 
 def _place(client: MlflowClient, experiment_id: str) -> str:
