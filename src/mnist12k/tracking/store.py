@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "mnist12k"
 # They tell of every table that they make, of every GPU that is not there, and of errors, at
@@ -50,9 +51,23 @@ def connect() -> tuple[MlflowClient, str]:
     else:
         mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client = MlflowClient()
-    known = client.get_experiment_by_name(EXPERIMENT)
-    if known is not None:
-        return client, str(known.experiment_id)
     # MLflow would resolve the local default against the working directory; a server knows its own.
     artifacts = (store_root() / "mlartifacts").as_uri() if local else None
-    return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    return client, _experiment_id(client, artifacts)
+
+
+def is_there_already(error: MlflowException) -> bool:
+    """Tell whether something could not be made because another process had been quicker."""
+    return str(error.error_code) == "RESOURCE_ALREADY_EXISTS"
+
+
+def _experiment_id(client: MlflowClient, artifacts: str | None) -> str:
+    if known := client.get_experiment_by_name(EXPERIMENT):
+        return str(known.experiment_id)
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    except MlflowException as error:
+        known = client.get_experiment_by_name(EXPERIMENT) if is_there_already(error) else None
+        if known is None:
+            raise
+        return str(known.experiment_id)
