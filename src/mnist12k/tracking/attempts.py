@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from mnist12k.errors import UserError
 
@@ -40,14 +41,17 @@ def tracking_errors_in_a_line() -> Iterator[None]:
     """Raise what a store or a server fails with as a UserError."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"tracking failed ({reason(error)})") from error
 
 
 def reason(error: Exception) -> str:
     """Return a line that says what went wrong with tracking."""
     if is_refused(error):
-        return "the server refuses MLFLOW_TRACKING_USERNAME with MLFLOW_TRACKING_PASSWORD"
+        return (
+            "the server lets nobody in by this MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
