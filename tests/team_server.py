@@ -27,8 +27,12 @@ def find_postgresql() -> Path | None:
     debian = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     folders = sorted(debian, key=lambda folder: float(folder.parent.name), reverse=True)
     if shutil.which("pg_config"):
-        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
-        folders.insert(0, Path(told.stdout.strip()))
+        # Debian's tells nothing but what else to install where only the server is there.
+        told = subprocess.run(
+            ["pg_config", "--bindir"], capture_output=True, text=True, check=False
+        )
+        if told.returncode == 0:
+            folders.insert(0, Path(told.stdout.strip()))
     return next((folder for folder in folders if (folder / "initdb").is_file()), None)
 
 
@@ -108,12 +112,12 @@ class TeamServer:
     def start(self) -> None:
         command = [
             *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
-            *("--backend-store-uri", self._database),
             *("--artifacts-destination", str(self.folder / "artifacts")),
             *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "2"),
         ]
         ours = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
         variables = {
+            "MLFLOW_BACKEND_STORE_URI": self._database,  # no password in a list of processes
             "MLFLOW_AUTH_CONFIG_PATH": str(self.folder / "auth.ini"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
