@@ -27,7 +27,7 @@ def find_postgresql() -> Path | None:
     debian = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     folders = sorted(debian, key=lambda folder: float(folder.parent.name), reverse=True)
     if shutil.which("pg_config"):
-        # Debian's tells nothing but what else to install where only the server is there.
+        # Without PostgreSQL's development packages Debian's fails, and names them.
         told = subprocess.run(
             ["pg_config", "--bindir"], capture_output=True, text=True, check=False
         )
