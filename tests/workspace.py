@@ -14,6 +14,9 @@ from mnist12k.stages import evaluate, train
 
 SMALL = {"epochs: null": "epochs: 2", "validation_size: 5000": "validation_size: 100"}
 
+# What would name another project's store.
+FOREIGN = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
+
 
 def quiet(_: Params) -> nullcontext[Callable[[Epoch], None]]:
     """Track nothing."""
@@ -44,11 +47,7 @@ def train_and_evaluate() -> Params:
 def inside(folder: Path) -> Iterator[None]:
     """Make `folder` the current one, and its own MLflow store the one in use."""
     before = Path.cwd()
-    hidden = {
-        name: os.environ.pop(name)
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
-        if name in os.environ
-    }
+    hidden = {name: os.environ.pop(name) for name in FOREIGN if name in os.environ}
     os.chdir(folder)
     try:
         yield

@@ -116,9 +116,11 @@ def publish(params: Params) -> None:
     After `dvc checkout`, a run restored from DVC's cache, a lost tracking database or a server
     that was down, this brings MLflow up to date; where nothing is missing it does nothing.
     """
+    from mnist12k.tracking.attempts import tracking_errors_in_a_line
     from mnist12k.tracking.publish import publish
 
-    print("\n".join(publish(params)) or "MLflow is up to date")
+    with tracking_errors_in_a_line():
+        print("\n".join(publish(params)) or "MLflow is up to date")
 
 
 def promote(_params: Params, version: int) -> None:
@@ -127,9 +129,11 @@ def promote(_params: Params, version: int) -> None:
     Moves the alias champion of mnist12k-cnn to a version, whatever the figures say. The same
     command rolls back.
     """
+    from mnist12k.tracking.attempts import tracking_errors_in_a_line
     from mnist12k.tracking.registry import promote
 
-    print(promote(version))
+    with tracking_errors_in_a_line():
+        print(promote(version))
 
 
 def doctor(params: Params) -> None:
@@ -148,9 +152,11 @@ def ui(_params: Params) -> None:
 
     Prints the address at which this project's training runs are listed; Ctrl-C stops it.
     """
+    from mnist12k.tracking.attempts import tracking_errors_in_a_line
     from mnist12k.tracking.ui import serve
 
-    serve()
+    with tracking_errors_in_a_line():
+        serve()
 
 
 COMMANDS: Sequence[Callable[..., None]] = (

@@ -18,6 +18,7 @@ from mnist12k.errors import UserError
 from mnist12k.fingerprint import DATA
 from mnist12k.params import Params
 from mnist12k.stores import store_root
+from mnist12k.tracking.attempts import is_refused, reason
 from mnist12k.tracking.runs import abandoned_runs
 from mnist12k.tracking.store import connect, is_local
 
@@ -97,8 +98,10 @@ def check_store() -> Check:
         zombies = abandoned_runs(client, experiment_id)
         count = len(client.search_runs([experiment_id]))
     except Exception as error:  # a store can be broken in as many ways as there are stores
+        if is_refused(error):
+            return Check(reason(error), "set both to what the server's administrator gave you")
         return Check(
-            f"the tracking store does not answer: {(str(error).splitlines() or ['?'])[0][:200]}",
+            f"the tracking store does not answer: {reason(error)}",
             "start the server that MLFLOW_TRACKING_URI names; for mlflow.db of an older MLflow, "
             "`mlflow db upgrade sqlite:///mlflow.db`",
         )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from workspace import inside
 
 from mnist12k.errors import UserError
@@ -69,6 +70,40 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
 def test_the_first_model_is_champion(client: MlflowClient) -> None:
     assert "Champion: there was none." in challenge(client, wrong=[1, 2])
     assert champion(client) == 1
+
+
+def test_a_registration_broken_off_before_its_verdict_is_completed_by_the_next(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge(client, wrong=range(20))
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "get_model_version_by_alias", fails)
+        with pytest.raises(MlflowException, match="timed out"):
+            challenge(client, wrong=range(5))
+    assert champion(client) == 1
+    run_id = str(client.get_model_version(MODEL, "2").run_id)
+    assert "Champion: better" in register(client, run_id, f"runs:/{run_id}/cnn", 0.975, 0.05)
+    assert champion(client) == 2
+    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 2
+
+
+def test_a_champion_that_comes_during_the_comparison_is_compared_with(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge(client, wrong=range(20))
+    challenge(client, wrong=range(19))
+    compare_for_true = registry.compare
+
+    def while_another_wins(ours: Path, theirs: Path) -> registry.Comparison:
+        client.set_registered_model_alias(MODEL, CHAMPION, "2")
+        return compare_for_true(ours, theirs)
+
+    monkeypatch.setattr(registry, "compare", while_another_wins)
+    assert "better than version 2" in challenge(client, wrong=range(5))
+
+
+def fails(*_: object) -> None:
+    raise MlflowException("timed out")
 
 
 def test_a_model_better_by_more_than_chance_becomes_champion(client: MlflowClient) -> None:

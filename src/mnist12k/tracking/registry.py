@@ -11,10 +11,12 @@ from mlflow.exceptions import MlflowException
 from scipy.stats import binomtest
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import connect
+from mnist12k.tracking.store import connect, is_there_already
 
 MODEL = "mnist12k-cnn"
 CHAMPION = "champion"
+# What MLflow answers where there is no such model, or no such alias of it.
+NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 FINGERPRINT = "mnist12k.fingerprint"
 PREDICTIONS = Path("reports/evaluate/predictions.csv")
 
@@ -48,13 +50,18 @@ def register(client: MlflowClient, run_id: str, source: str, accuracy: float, le
     Better means right on more of the same test images, by more than chance: p below `level`.
     """
     _ensure_model(client)
-    if any(version.run_id == run_id for version in _versions(client)):
+    version = next((known for known in _versions(client) if known.run_id == run_id), None)
+    if version is None:
+        version = client.create_model_version(
+            MODEL,
+            source,
+            run_id,
+            model_id=source.removeprefix("models:/"),
+            await_creation_for=0,  # it is ready at once
+        )
+    elif version.description:  # given last: what was broken off has none
         return ""
-    champion = find_champion(client)
-    version = client.create_model_version(
-        MODEL, source, run_id, model_id=source.removeprefix("models:/")
-    )
-    moves, reason = _judge(champion, level)
+    moves, reason = _judge_present_champion(client, level)
     if moves:
         client.set_registered_model_alias(MODEL, CHAMPION, version.version)
     description = f"{accuracy:.2%} of the test images. {reason}"
@@ -80,11 +87,24 @@ def promote(number: int) -> str:
 
 
 def find_champion(client: MlflowClient) -> ModelVersion | None:
-    """Return the version that is champion, or None."""
+    """Return the version that is champion, or None where none is."""
     try:
         return client.get_model_version_by_alias(MODEL, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in NO_CHAMPION:  # a server that fails says nothing of champions
+            raise
         return None
+
+
+def _judge_present_champion(client: MlflowClient, level: float) -> tuple[bool, str]:
+    """Judge again if another pipeline has moved the alias meanwhile."""
+    champion = find_champion(client)
+    while True:
+        verdict = _judge(champion, level)
+        present = find_champion(client)
+        if (present and present.version) == (champion and champion.version):
+            return verdict
+        champion = present
 
 
 def _judge(champion: ModelVersion | None, level: float) -> tuple[bool, str]:
@@ -111,9 +131,10 @@ def _judge(champion: ModelVersion | None, level: float) -> tuple[bool, str]:
 
 def _ensure_model(client: MlflowClient) -> None:
     try:
-        client.get_registered_model(MODEL)
-    except MlflowException:
         client.create_registered_model(MODEL, description="The 12,442-parameter network on MNIST.")
+    except MlflowException as error:
+        if not is_there_already(error):
+            raise
 
 
 def _versions(client: MlflowClient) -> list[ModelVersion]:

@@ -2,9 +2,13 @@
 
 import logging
 import os
+import tempfile
+from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from mnist12k.stores import store_root
 
@@ -34,17 +38,51 @@ def connect() -> tuple[MlflowClient, str]:
     """
     for name, level in HUSHED.items():
         logging.getLogger(name).setLevel(level)
-    local = is_local()
-    if local:
-        ours = f"sqlite:///{(store_root() / 'mlflow.db').as_posix()}"
+    artifacts = None  # a server knows its own place for them
+    if is_local():
+        # MLflow would resolve its default against the working directory.
+        artifacts = (store_root() / "mlartifacts").as_uri()
+        database = store_root() / "mlflow.db"
+        if not database.exists():
+            _make_database(database, artifacts)
+        ours = _uri(database)
         _ours.add(ours)
         mlflow.set_tracking_uri(ours)
     else:
         mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client = MlflowClient()
-    known = client.get_experiment_by_name(EXPERIMENT)
-    if known is not None:
-        return client, str(known.experiment_id)
-    # MLflow would resolve the local default against the working directory; a server knows its own.
-    artifacts = (store_root() / "mlartifacts").as_uri() if local else None
-    return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    return client, _experiment_id(client, artifacts)
+
+
+def is_there_already(error: MlflowException) -> bool:
+    """Tell whether something could not be made because another process had been quicker."""
+    return str(error.error_code) == "RESOURCE_ALREADY_EXISTS"
+
+
+def _make_database(path: Path, artifacts: str) -> None:
+    """Make an empty store, whole or not at all: MLflow cannot go on with half of one."""
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        whole = Path(folder) / path.name
+        SqlAlchemyStore(_uri(whole), artifacts).engine.dispose()
+        try:
+            os.link(whole, path)  # unlike a renaming, never in another process's place
+        except FileExistsError:
+            return
+        except OSError:  # the file system knows no links
+            whole.rename(path)
+
+
+def _uri(database: Path) -> str:
+    return f"sqlite:///{database.as_posix()}"
+
+
+def _experiment_id(client: MlflowClient, artifacts: str | None) -> str:
+    if known := client.get_experiment_by_name(EXPERIMENT):
+        return str(known.experiment_id)
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+    except MlflowException as error:
+        known = client.get_experiment_by_name(EXPERIMENT) if is_there_already(error) else None
+        if known is None:
+            raise
+        return str(known.experiment_id)

@@ -1,0 +1,115 @@
+"""The UI as `mnist12k ui` serves it, read in a browser."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow.entities import Run
+from playwright.sync_api import Page, expect, sync_playwright
+from servers import started
+from workspace import inside, make_workspace, train_and_evaluate
+
+from mnist12k.tracking.publish import publish
+from mnist12k.tracking.store import connect
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+MILLISECONDS = 60_000  # that a page may take on a loaded machine
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium"),
+    pytest.mark.skipif(os.name == "nt", reason="Windows has no process group to kill"),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
+    """A workspace whose store shows two trainings, from the seeds 1 and 2."""
+    folder = tmp_path_factory.mktemp("shown")
+    make_workspace(folder, idx_folder)
+    with inside(folder):
+        publish(train_and_evaluate())
+        text = Path("params.yaml").read_text(encoding="utf-8")
+        Path("params.yaml").write_text(text.replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
+        publish(train_and_evaluate())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(workspace: Path) -> list[Run]:
+    with inside(workspace):
+        client, experiment_id = connect()
+        return list(client.search_runs([experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def address(workspace: Path) -> Iterator[str]:
+    with started("mnist12k", "ui", folder=workspace) as server:
+        yield server.wait_for(lambda: re.search(r"Runs: (\S+)", server.says())).group(1)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> set[str | None]:
+    """Every machine that the pages have asked for something."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def browser_page(hosts: set[str | None]) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=root)
+        page = browser.new_page(viewport={"width": 1800, "height": 1000})
+        page.set_default_timeout(MILLISECONDS)
+        expect.set_options(timeout=MILLISECONDS)
+        page.context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def page(browser_page: Page, address: str, runs: list[Run]) -> Page:
+    """The page at the printed address, once it lists the runs."""
+    browser_page.goto(address)
+    for run in runs:
+        expect(browser_page.get_by_role("link", name=run.info.run_name)).to_be_visible()
+    return browser_page
+
+
+def test_the_printed_address_lists_both_runs_with_what_was_chosen_and_measured(
+    page: Page, runs: list[Run]
+) -> None:
+    for column in ("test/accuracy", "validation/accuracy", "train.recipe", "train.seed"):
+        expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
+    for run in runs:
+        parts = page.locator(f'[role="row"][row-id="{run.info.run_id}"]').all_inner_texts()
+        chosen = {run.data.params[f"train.{name}"] for name in ("recipe", "epochs", "seed")}
+        measured = {f"{run.data.metrics[f'{of}/accuracy']:g}" for of in ("test", "validation")}
+        assert {run.info.run_name, *chosen, *measured} <= set(" ".join(parts).split())
+
+
+def test_two_runs_ticked_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
+    boxes = page.get_by_label("Press Space to toggle row selection")
+    expect(boxes).to_have_count(len(runs))
+    for box in boxes.all():
+        box.check()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
+    for run in runs:
+        expect(page.get_by_role("cell", name=run.info.run_name)).to_be_visible()
+    seeds = page.get_by_role("row").filter(has_text="train.seed")
+    assert sorted(seeds.inner_text().split()) == ["1", "2", "train.seed"]
+    expect(page.get_by_text("test/accuracy", exact=True)).to_be_visible()
+    told = page.inner_text("body").split("Metrics", 1)[1].split()
+    for run in runs:
+        assert f"{run.data.metrics['test/accuracy']:.3g}" in told
+
+
+@pytest.mark.usefixtures("page")
+def test_no_page_asks_another_machine_for_anything(hosts: set[str | None]) -> None:
+    assert hosts - {None} == {"127.0.0.1"}  # None: an image within the page
