@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -71,12 +72,17 @@ def open_study(params: Params, finalists: str = "") -> optuna.Study:
             known = digest
     except Exception as error:  # every database fails in its own way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"tune.storage = {params.tune.storage!r}: {reason}") from error
+        raise UserError(f"tune.storage = {without_password(params.tune)!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage holds a study {name} of another space; move it away, or change tune.seed"
         )
     return study
+
+
+def without_password(tune: Tune) -> str:
+    """Return `tune.storage` as it may be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", tune.storage)
 
 
 def open_storage(name: str) -> BaseStorage:

@@ -13,7 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from mnist12k.cnn.history import Epoch
 from mnist12k.params import Params
 from mnist12k.processes import this_process
-from mnist12k.search.study import study_digest
+from mnist12k.search.study import study_digest, without_password
 from mnist12k.tracking.runs import FINGERPRINT, PROCESS, log_epochs, log_params
 from mnist12k.tracking.store import connect
 
@@ -75,7 +75,8 @@ def _open(client: MlflowClient, experiment_id: str, params: Params, fingerprint:
     tags = {FINGERPRINT: fingerprint, MLFLOW_RUN_NAME: f"tune-{fingerprint[:7]}"}
     tags[PROCESS] = this_process()
     run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
-    log_params(client, run_id, "tune", params.tune.model_dump())
+    shown = params.tune.model_dump() | {"storage": without_password(params.tune)}
+    log_params(client, run_id, "tune", shown)
     return run_id
 
 
