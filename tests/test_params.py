@@ -45,6 +45,30 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("iterations: 100", "iterations: 0", "backprop.iterations = 0", "equal to 1"),
         ("iterations: 100", "iterations: 10000000", "backprop.iterations", "equal to 10000"),
         ("learning_rate: 0.5", "learning_rate: 0.3", "worksheet_learning_rate", "[0.1, 0.2"),
+        ("dropout: null", "dropout: [0, 0, 0]", "train.dropout", "at least 6 items"),
+        ("dropout: null", "dropout: [0, 0, 0, 2, 0, 0]", "train.dropout.3 = 2", "less than 1"),
+        ("trials: 40", "trials: 0", "tune.trials = 0", "greater than or equal to 1"),
+        ("sampler: tpe", "sampler: tpee", "tune.sampler = 'tpee'", "'cma_es'"),
+        ("workers: null", "workers: 0", "tune.workers = 0", "greater than or equal to 1"),
+        ("storage: journal", "storage: sqlite:///x", "tune.storage = 'sqlite:///x'", "postgresql"),
+        ("  recipe: fast", "  recipe: slow", "tune.recipe = 'slow'", "seed, fast, best"),
+        ("pruner: hyperband", "pruner: wilcoxon", "tune", "seeds_per_trial must be above 1"),
+        (
+            "low: 0.05, high: 1.5",
+            "low: 2, high: 1.5",
+            "tune.space: learning_rate",
+            "not below high",
+        ),
+        ("{low: 0.05, high: 1.5", "{low: 0, high: 1.5", "tune.space: learning_rate", "logarithm"),
+        (
+            "dropout: {low: 0, high: 0.1}",
+            "dropout: {low: 0, high: 2}",
+            "dropout = 2",
+            "less than 1",
+        ),
+        ("dropout: {low", "drop: {low", "tune.space: drop", "did you mean dropout?"),
+        ("step_size: [1, 2, 3]", "step_size: []", "tune.space: schedule.step", "to choose from"),
+        ("validation_size: 5000", "validation_size: 0", "tune", "validation_size above 0"),
         ("fetch:", "fetsh:", "fetsh", "did you mean fetch?"),
     ],
 )
@@ -105,4 +129,13 @@ def test_a_file_that_is_no_yaml_is_one_line_with_its_place(tmp_path: Path) -> No
 
 def test_an_absent_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_trials_trained_together_must_agree_in_their_shapes(tmp_path: Path) -> None:
+    text = PARAMS.replace("together: 1", "together: 2").replace(
+        "  space:\n", "  space:\n    batch_size: [64, 128]\n"
+    )
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"tune.space: batch_size: trials together must agree"):
         load_params(tmp_path / "params.yaml")

@@ -248,7 +248,11 @@ class Params(Section):
             try:
                 Recipe.model_validate(start | point)
             except ValidationError as error:
-                raise ValueError(f"tune.space: {_explain(error.errors()[0])}") from error
+                raise ValueError(f"tune.space: {_explain(error.errors()[0], Recipe)}") from error
+            if self.tune.together > 1 and (
+                shapes := {"epochs", "batch_size", "interpolation"} & set(point)
+            ):
+                raise ValueError(f"tune.space: {min(shapes)}: trials together must agree in it")
         return self
 
     def training(self, recipe: str, seed: int, validation_size: int) -> Train:
@@ -294,7 +298,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise UserError("\n".join(lines)) from error
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, top: type[BaseModel] = Params) -> str:
     """One validation problem in one line: the key, what was given, what is allowed."""
     location = tuple(part for part in problem["loc"] if part not in (ONE, EACH))
     key = ".".join(str(part) for part in location) or "the file"
@@ -305,7 +309,7 @@ def _explain(problem: Any) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            allowed = list(_section_at(location[:-1]).model_fields)
+            allowed = list(_section_at(location[:-1], top).model_fields)
             close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
             hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(allowed)}"
             return f"{key} = {given} is not a known key; {hint}"
@@ -318,8 +322,7 @@ def _explain(problem: Any) -> str:
             return f"{key} = {given}: {rule}"
 
 
-def _section_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    section: type[BaseModel] = Params
+def _section_at(location: tuple[int | str, ...], section: type[BaseModel]) -> type[BaseModel]:
     if location[:1] == ("recipes",) and len(location) > 1:
         return Recipe
     for name in location:
