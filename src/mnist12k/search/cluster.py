@@ -5,6 +5,7 @@ Every node needs the project at the same path, with its data, and reaches tune.s
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from mnist12k.search.study import is_done, requeue_dead, waiting
 from mnist12k.search.worker import work
 from mnist12k.stores import store_root
 
-POLL = 0.5  # seconds
+POLL, CONNECT = 0.5, 5  # seconds
 
 
 def run_on_cluster(
@@ -37,8 +38,11 @@ def run_on_cluster(
         raise UserError("tune.engine = 'ray' needs Ray: pip install '.[ray]'") from error
     address = os.environ.get("RAY_ADDRESS", "auto")
     try:
+        host, colon, port = address.rpartition(":")
+        if colon and "/" not in host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"RAY_ADDRESS = {address!r}: no cluster answers ({reason})") from error
 
