@@ -107,6 +107,9 @@ def test_the_run_holds_the_test_result_the_data_and_where_it_ran(
     assert len(tracked.data.tags["mlflow.source.git.commit"]) == 40
     assert tracked.data.tags["version.torch"] == torch.__version__.split("+")[0]
     assert tracked.data.tags["device"]
+    assert tracked.data.tags["recipe"] == "best"
+    assert tracked.data.tags["git.clean"] == "true"
+    assert "dvc.experiment" not in tracked.data.tags
 
 
 def test_the_run_holds_the_reports(project: Project, tracked: Run) -> None:
@@ -166,7 +169,9 @@ def test_an_experiment_of_ones_own_is_one_experiment_and_one_run(project: Projec
     project.run("dvc", "exp", "run", "-n", "short", "-S", "train.epochs=1")
     assert len(project.runs()) == before + 1
     assert project.run("dvc", "exp", "list", "--name-only").split() == ["short"]
-    assert {run.info.run_name for run in project.runs()} >= {"short"}
+    (run,) = [run for run in project.runs() if run.info.run_name == "short"]
+    assert run.data.tags["dvc.experiment"] == "short"
+    assert run.data.tags["git.clean"] == "false"  # DVC has written -S into params.yaml
     project._git("checkout", "-q", ".")
     project.run("dvc", "checkout")
 
