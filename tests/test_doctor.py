@@ -1,9 +1,18 @@
 import socket
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from sqlalchemy import create_engine
 from workspace import inside, make_workspace
 
 from mnist12k import doctor
@@ -12,6 +21,7 @@ from mnist12k.doctor import Check, check_data, check_packages, check_store, repo
 from mnist12k.errors import UserError
 from mnist12k.params import Params, load_params
 from mnist12k.tracking.runs import PROCESS, create_run
+from mnist12k.tracking.schema import REVISIONS
 from mnist12k.tracking.store import connect
 
 pytestmark = pytest.mark.slow
@@ -65,6 +75,54 @@ def test_a_run_left_open_is_named_with_what_ends_it(workspace: Params) -> None:
     found = check_store()
     assert str(client.get_run(run_id).info.run_name) in found.found
     assert found.mend == "`mnist12k publish`"
+
+
+def test_a_store_of_an_older_mlflow_is_told_apart_unchanged_and_mended_as_told(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "mlflow.db"
+    make_store_of_former_mlflow(database)
+    before = database.read_bytes()
+    with inside(tmp_path):
+        found = check_store()
+        assert "mlflow.db is of an older MLflow than the installed" in found.found
+        assert found.mend == "`mlflow db upgrade sqlite:///mlflow.db`"
+        assert database.read_bytes() == before
+        told = found.mend.strip("`").split()
+        subprocess.run([sys.executable, "-m", *told], check=True, capture_output=True)
+        assert check_store().found == "the tracking store answers, 0 runs, none left open"
+
+
+def test_a_store_of_a_newer_mlflow_is_told_apart(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store, store:
+        store.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        store.execute("INSERT INTO alembic_version VALUES ('f00f00f00f00')")
+    with inside(tmp_path):
+        found = check_store()
+    assert "mlflow.db is of a newer MLflow than the installed" in found.found
+    assert "install that MLflow" in found.mend
+
+
+def test_a_store_that_is_no_database_is_told_with_what_makes_it_anew(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database " * 100)
+    with inside(tmp_path):
+        found = check_store()
+    assert "does not answer: file is not a database" in found.found
+    assert found.mend == "move mlflow.db away; `mnist12k publish` makes it anew"
+
+
+def make_store_of_former_mlflow(database: Path) -> None:
+    """Make a store as MLflow itself does, but leave out its last migration."""
+    engine = create_engine(f"sqlite:///{database}")
+    InitialBase.metadata.create_all(engine)
+    config = Config()
+    config.set_main_option("script_location", str(REVISIONS))
+    former = ScriptDirectory(str(REVISIONS)).get_revision("head").down_revision
+    assert isinstance(former, str)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, former)
+    engine.dispose()
 
 
 def test_a_server_that_is_down_is_told_within_seconds(

@@ -59,7 +59,7 @@ def test_a_stages_name_is_its_commands_its_modules_and_its_params_section(stage:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reports_into_the_folder_of_its_name(stage: str) -> None:
-    outputs = [*STAGES[stage].get("outs", []), *STAGES[stage].get("metrics", [])]
+    outputs = [out for kind in ("outs", "plots", "metrics") for out in STAGES[stage].get(kind, [])]
     paths = [out if isinstance(out, str) else next(iter(out)) for out in outputs]
     reports = [path for path in paths if path.startswith("reports/")]
     assert all(path.startswith(f"reports/{stage}/") for path in reports)

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -106,6 +107,9 @@ def test_the_run_holds_the_test_result_the_data_and_where_it_ran(
     assert len(tracked.data.tags["mlflow.source.git.commit"]) == 40
     assert tracked.data.tags["version.torch"] == torch.__version__.split("+")[0]
     assert tracked.data.tags["device"]
+    assert tracked.data.tags["recipe"] == "best"
+    assert tracked.data.tags["git.clean"] == "true"
+    assert "dvc.experiment" not in tracked.data.tags
 
 
 def test_the_run_holds_the_reports(project: Project, tracked: Run) -> None:
@@ -165,7 +169,9 @@ def test_an_experiment_of_ones_own_is_one_experiment_and_one_run(project: Projec
     project.run("dvc", "exp", "run", "-n", "short", "-S", "train.epochs=1")
     assert len(project.runs()) == before + 1
     assert project.run("dvc", "exp", "list", "--name-only").split() == ["short"]
-    assert {run.info.run_name for run in project.runs()} >= {"short"}
+    (run,) = [run for run in project.runs() if run.info.run_name == "short"]
+    assert run.data.tags["dvc.experiment"] == "short"
+    assert run.data.tags["git.clean"] == "false"  # DVC has written -S into params.yaml
     project._git("checkout", "-q", ".")
     project.run("dvc", "checkout")
 
@@ -180,12 +186,92 @@ def test_an_experiment_in_a_temporary_copy_logs_into_the_projects_store(project:
     assert run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri())
 
 
-def test_a_lost_store_is_made_anew_when_the_model_is_evaluated_again(project: Project) -> None:
-    store, lost, anew = (project.root / f"{name}.db" for name in ("mlflow", "lost", "anew"))
+def test_a_queued_experiment_is_one_run_in_the_projects_store(project: Project) -> None:
+    before = len(project.runs())
+    project.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "train.momentum=0.6")
+    assert len(project.runs()) == before
+    project.run("dvc", "exp", "run", "--run-all")
+    (run,) = [run for run in project.runs() if run.info.run_name == "queued"]
+    assert len(project.runs()) == before + 1
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.momentum"] == "0.6"
+    assert "test/accuracy" in run.data.metrics
+    assert run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri())
+
+
+@pytest.fixture(scope="module")
+def two_trainings(project: Project) -> Project:
+    """The project with another training on a branch of its own, `other`."""
+    project._git("checkout", "-q", "-b", "other")
+    project.edit("label_smoothing: null", "label_smoothing: 0.1")
+    project.run("dvc", "repro")
+    project.commit()
+    project._git("checkout", "-q", "-")
+    project.run("dvc", "checkout")
+    return project
+
+
+def runs_in_the_workspace(project: Project, store: str = "mlflow.db") -> list[Run]:
+    figures = json.loads((project.root / "reports/train/metrics.json").read_text())
+    return [
+        run
+        for run in project.runs(store)
+        if run.data.tags["mnist12k.fingerprint"] == figures["fingerprint"]
+    ]
+
+
+def test_an_older_commit_checked_out_has_its_run_and_gets_it_back(two_trainings: Project) -> None:
+    project = two_trainings
+    before = {run.info.run_id for run in project.runs()}
+    assert project.run("mnist12k", "publish") == "MLflow is up to date\n"
+    assert {run.info.run_id for run in project.runs()} == before
+    (run,) = runs_in_the_workspace(project)
+    project.client().delete_run(run.info.run_id)
+    project.run("mnist12k", "publish")
+    (anew,) = runs_in_the_workspace(project)
+    assert anew.info.status == "FINISHED"
+    assert anew.data.params == run.data.params
+    assert anew.data.metrics["test/accuracy"] == run.data.metrics["test/accuracy"]
+    assert len(project.runs()) == len(before)
+
+
+def test_a_training_restored_from_dvcs_cache_is_one_complete_run_in_an_empty_store(
+    two_trainings: Project,
+) -> None:
+    project = two_trainings
+    before = project.contents()
+    project._git("restore", "--source=other", "dvc.lock")  # so that DVC sees a change
+    for name in ("models/cnn.pt", "reports/train/history.csv", "reports/train/metrics.json"):
+        (project.root / name).unlink()
+    with put_aside(project.root / "mlflow.db", project.root / "restored.db"):
+        told = project.run("dvc", "repro")
+        project.run("mnist12k", "publish")
+    assert "Stage 'train' is cached" in told
+    assert project.contents() == before
+    (run,) = project.runs("restored.db")
+    assert run.info.status == "FINISHED"
+    assert len(project.client("restored.db").get_metric_history(run.info.run_id, "train/loss")) == 2
+    assert "test/accuracy" in run.data.metrics
+
+
+@contextmanager
+def put_aside(store: Path, anew: Path) -> Iterator[None]:
+    """Take the store away, and give what is made in its place another name in the end.
+
+    This process holds connections to the store, which would be of no use with another in its place.
+    """
+    lost = store.with_name("lost.db")
     store.rename(lost)
-    project.run("mnist12k", "evaluate", cwd=project.root / "src")  # from anywhere inside
-    store.rename(anew)  # under a name to which this process holds no open connection
-    lost.rename(store)
+    try:
+        yield
+        store.rename(anew)
+    finally:
+        lost.rename(store)
+
+
+def test_a_lost_store_is_made_anew_when_the_model_is_evaluated_again(project: Project) -> None:
+    with put_aside(project.root / "mlflow.db", project.root / "anew.db"):
+        project.run("mnist12k", "evaluate", cwd=project.root / "src")  # from anywhere inside
     (run,) = project.runs("anew.db")
     assert run.info.status == "FINISHED"
     assert len(project.client("anew.db").get_metric_history(run.info.run_id, "train/loss")) == 2

@@ -20,9 +20,14 @@ from mnist12k.params import Params
 from mnist12k.stores import store_root
 from mnist12k.tracking.attempts import is_refused, reason
 from mnist12k.tracking.runs import abandoned_runs
+from mnist12k.tracking.schema import schema_age
 from mnist12k.tracking.store import connect, is_local
 
 LOCK = Path("requirements.lock")
+OTHER_SCHEMAS = {  # and what mends a store that has one
+    "an older": "`mlflow db upgrade sqlite:///mlflow.db`",
+    "a newer": "install that MLflow; or move mlflow.db away, and `mnist12k publish` makes it anew",
+}
 DISK = 1 << 30  # bytes that a few experiments with their models may take
 
 
@@ -91,20 +96,22 @@ def check_mlruns(root: Path) -> Check:
 
 def check_store() -> Check:
     """Reach the tracking store, and look for runs whose process is gone."""
-    if is_local() and not (store_root() / "mlflow.db").is_file():
+    database = store_root() / "mlflow.db"
+    if is_local() and not database.is_file():
         return Check("no runs yet: there is no mlflow.db", "`make repro` makes the first")
     try:
+        if is_local() and (age := schema_age(database)) in OTHER_SCHEMAS:
+            return Check(f"mlflow.db is of {age} MLflow than the installed", OTHER_SCHEMAS[age])
         client, experiment_id = connect()
         zombies = abandoned_runs(client, experiment_id)
         count = len(client.search_runs([experiment_id]))
     except Exception as error:  # a store can be broken in as many ways as there are stores
         if is_refused(error):
             return Check(reason(error), "set both to what the server's administrator gave you")
-        return Check(
-            f"the tracking store does not answer: {reason(error)}",
-            "start the server that MLFLOW_TRACKING_URI names; for mlflow.db of an older MLflow, "
-            "`mlflow db upgrade sqlite:///mlflow.db`",
-        )
+        mend = "start the server that MLFLOW_TRACKING_URI names"
+        if is_local():
+            mend = "move mlflow.db away; `mnist12k publish` makes it anew"
+        return Check(f"the tracking store does not answer: {reason(error)}", mend)
     if zombies:
         names = ", ".join(str(run.info.run_name) for run in zombies)
         return Check(f"runs left open by a process that is gone: {names}", "`mnist12k publish`")

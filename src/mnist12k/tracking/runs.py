@@ -29,7 +29,8 @@ def create_run(client: MlflowClient, experiment_id: str, params: Params, started
     """
     fingerprint = training_fingerprint(params.train)
     name = os.environ.get("DVC_EXP_NAME") or f"{params.train.recipe}-{fingerprint[:7]}"
-    tags = {FINGERPRINT: fingerprint, PROCESS: this_process(), **_environment()}
+    ours = {FINGERPRINT: fingerprint, PROCESS: this_process(), "recipe": params.train.recipe}
+    tags = ours | _environment()
     run = client.create_run(experiment_id, int(started * 1000), tags, name)
     run_id = str(run.info.run_id)
     log_params(client, run_id, "train", params.train.model_dump())
