@@ -12,7 +12,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
     `images` is float of shape (n, 1, h, h) in [0, 1].
     """
-    if not (recipe.rotation or recipe.shift or recipe.scale or recipe.shear):
+    if not moves(recipe):
         return images
     draws = torch.empty(5, len(images), device=images.device).uniform_(-1, 1, generator=generator)
     return warp(
@@ -24,6 +24,11 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
         interpolation=recipe.interpolation,
         fill=recipe.fill / 255,
     )
+
+
+def moves(recipe: Recipe) -> bool:
+    """Tell whether a recipe augments at all."""
+    return bool(recipe.rotation or recipe.shift or recipe.scale or recipe.shear)
 
 
 def warp(

@@ -16,12 +16,16 @@ def weights_of(network: nn.Module) -> Weights:
 
 @torch.no_grad()
 def update(average: Weights, weights: Weights, decay: float, step: int) -> None:
-    """Move `average`, in place, a (1 - decay)th of the way to `weights`.
+    """Move `average`, in place, its `share` of the way to `weights`. A decay of 0 is a copy."""
+    torch._foreach_lerp_(average, weights, share(decay, step))
 
-    Early on it moves further, or the first weights would weigh too much: after `step` steps
-    (from 0) at most (1 + step) / (10 + step) of it stays. A decay of 0 is a copy.
+
+def share(decay: float, step: int) -> float:
+    """Return how far the average moves after `step` steps (from 0): 1 - decay, early on further.
+
+    Or the first weights would weigh too much: at most (1 + step) / (10 + step) of it stays.
     """
-    torch._foreach_lerp_(average, weights, 1 - min(decay, (1 + step) / (10 + step)))
+    return 1 - min(decay, (1 + step) / (10 + step))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist12k.cnn.augment import warp
+from mnist12k.cnn.augment import moves, warp
+from mnist12k.cnn.average import share
 from mnist12k.cnn.fit import keep_freed_memory, new_generators
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import LAYERS, MEAN, STD, Block, Dropout, Network, trained_by
@@ -86,12 +87,11 @@ def fit_fused(
             started = time.perf_counter()
             steps = range((epoch - 1) * steps_per_epoch, epoch * steps_per_epoch)
             rates = [[learning_rate(own, s, steps_per_epoch) for own in settings] for s in steps]
-            # The rule of `average.update`.
-            moves = [[1 - min(own.average, (1 + s) / (10 + s)) for own in settings] for s in steps]
+            shares = [[share(own.average, s) for own in settings] for s in steps]
             orders = [torch.randperm(count, generator=own, device=device) for own in generators]
             batches = torch.stack(orders, dim=1).split(batch_size)
             sums = torch.zeros(2, models, device=device)
-            for chosen, rate, move in zip(batches, tensor(rates), tensor(moves), strict=True):
+            for chosen, rate, part in zip(batches, tensor(rates), tensor(shares), strict=True):
                 images = training.images[chosen].float() / 255
                 images = augment_each(images, settings, ranges, generators)
                 logits = forward(parts, images, dropouts)
@@ -106,7 +106,7 @@ def fit_fused(
                 ahead = gradient.addcmul_(velocity, momentum)
                 direction = torch.where(nesterov, ahead, velocity)
                 trained.addcmul_(direction, rate[trained_owner], value=-1)
-                average.lerp_(weights, move[owner])
+                average.lerp_(weights, part[owner])
 
             measured = evaluate_each(average_parts, models, validation, batch_size)
             figures = torch.cat([sums, measured]).T.tolist()  # here alone it waits for the device
@@ -161,7 +161,7 @@ def augment_each(
 
     `ranges` of shape (M, 5) are their rotations, shifts, scales, shears, and fills in [0, 1].
     """
-    moving = [bool(own.rotation or own.shift or own.scale or own.shear) for own in settings]
+    moving = [moves(own) for own in settings]
     if not any(moving):
         return images
     n, models, h, w = images.shape
@@ -182,8 +182,8 @@ def augment_each(
         fill=0,
     )
     # Where nothing is to move, warping would still round.
-    moves = (ranges[:, :4] > 0).any(dim=1).view(1, models, 1, 1)
-    return torch.where(moves, moved.view(n, models, h, w) + fill, images)
+    anywhere = (ranges[:, :4] > 0).any(dim=1).view(1, models, 1, 1)
+    return torch.where(anywhere, moved.view(n, models, h, w) + fill, images)
 
 
 def forward(
