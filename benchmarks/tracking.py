@@ -121,6 +121,7 @@ def main() -> None:
         "allowed_seconds": round(0.05 * alone + 10, 3),
         "publish_seconds": median("with", "publish"),
         "publish_again_seconds": median("with", "publish_again"),
+        "turns": turns,
     }
     write_json(Path(__file__).with_suffix(".json"), result)
     print(json.dumps(result, indent=2))
