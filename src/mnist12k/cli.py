@@ -109,6 +109,18 @@ def tune_worker(params: Params) -> None:
     work(params)
 
 
+def report(params: Params) -> None:
+    """Make reports/index.html, one page of all that was found
+
+    Gathers what the other stages have written, the trained weights and some test images into one
+    file that opens from disk, reads drawn digits and lets one descend by hand. Run it again after
+    `mnist12k seeds` or `mnist12k tune`: what they have found is then on the page as well.
+    """
+    from mnist12k.stages import report
+
+    report.run(params)
+
+
 def publish(params: Params) -> None:
     """Make MLflow show what lies in the workspace
 
@@ -167,6 +179,7 @@ COMMANDS: Sequence[Callable[..., None]] = (
     seeds,
     tune,
     tune_worker,
+    report,
     publish,
     promote,
     doctor,
