@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,17 @@ def search(folder: Path) -> dict[str, Any] | None:
         "finalists": sorted(finalists, key=lambda finalist: finalist["loss"]),
         "best": (folder / "best_params.yaml").read_text(encoding="utf-8"),
     }
+
+
+def trials(folder: Path) -> dict[str, list[Any]] | None:
+    """Return the loss of each trial that was trained to its end, and the lowest so far."""
+    if search(folder) is None:
+        return None
+    done = [row for row in read_table(folder / "trials.csv") if row["state"] == "complete"]
+    done = [row for row in done if row["validation_loss"]]
+    losses = [float(row["validation_loss"]) for row in done]
+    numbers = [int(row["trial"]) for row in done]
+    return {"trial": numbers, "loss": losses, "lowest": list(accumulate(losses, min))}
 
 
 def benchmarks(folder: Path) -> list[dict[str, Any]]:

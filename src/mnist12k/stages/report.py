@@ -20,6 +20,7 @@ from mnist12k.report.page_results import (
     history,
     search,
     seeds,
+    trials,
 )
 from mnist12k.report.tables import read_figures, read_table
 
@@ -61,6 +62,7 @@ def run(params: Params) -> None:
         "network": data_network(network),
         "digits": data_digits(network, load_test_digits(DATA), predictions),
         "history": epochs,
+        "trials": trials(REPORTS / "tune"),
     }
     write_text(PAGE, render(shown, data))
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.2f} MB, to be opened in a browser")

@@ -82,3 +82,12 @@ const wrong = (values) => values.map((value) => (value === null ? null : 1 - val
 const asPercent = (value) => (value === null ? "none" : `${brief(100 * value, 3)} %`);
 training("training-loss", "The loss after each epoch, on the training and on the validation images", "loss", (v) => v, (v) => brief(v));
 training("training-error", "The share of wrong answers after each epoch, on the training and on the validation images", "accuracy", wrong, asPercent, asPercent);
+
+if (data.trials)
+  chart(document.getElementById("search-chart"), {
+    label: "The validation loss of each trial, and the lowest so far",
+    x: { name: "trial", values: data.trials.trial },
+    y: { name: "validation loss", log: true },
+    series: [{ name: "this trial", values: data.trials.loss }, { name: "lowest so far", values: data.trials.lowest }],
+    start: data.trials.trial.length - 1,
+  });
