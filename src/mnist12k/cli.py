@@ -55,8 +55,8 @@ def train(params: Params) -> None:
 def evaluate(params: Params) -> None:
     """Measure the trained CNN on the test images
 
-    The only command that opens the 10,000 test images. Writes reports/evaluate, and adds the
-    result to the training's MLflow run.
+    The 10,000 test images are opened here, after every choice has been made. Writes
+    reports/evaluate, and adds the result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
     from mnist12k.tracking.attempts import Attempts

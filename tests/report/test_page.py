@@ -22,8 +22,10 @@ from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.model_file import load_network, save_network
 from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import load_test_digits
+from mnist12k.files import write_csv, write_json, write_text
 from mnist12k.params import load_params
 from mnist12k.stages import report
+from mnist12k.stages.seeds import Row, summaries
 
 CPU = torch.device("cpu")
 MEGABYTE = 1_000_000
@@ -47,8 +49,25 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Pat
     shutil.copytree(ROOT / "reports/backprop", folder / "reports/backprop")
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
     with inside(folder):
+        write_seeds_and_search()
         report.run(train_and_evaluate())
     return folder
+
+
+def write_seeds_and_search() -> None:
+    """Write what `mnist12k seeds` and `mnist12k tune` leave, in small."""
+    rows = [Row("fast", seed, 4, None, 0.99 + seed / 1000, 50.0) for seed in (1, 2, 3)]
+    write_csv("reports/seeds/results.csv", Row._fields, rows)
+    write_json("reports/seeds/metrics.json", summaries(rows, 60_000))
+    columns = ["trial", "state", "validation_loss"]
+    trials = [(0, "complete", 0.03), (1, "pruned", 0.5), (2, "complete", 0.02)]
+    write_csv("reports/tune/trials.csv", columns, trials)
+    finalists = [("2", 5, 0.021, 0.994), ("2", 6, 0.023, 0.993), ("start", 5, 0.03, 0.99)]
+    columns = ["trial", "seed", "validation_loss", "validation_accuracy"]
+    write_csv("reports/tune/finalists.csv", columns, finalists)
+    figures = {"trials": 3, "pruned": 1, "start_recipe": "fast"}
+    write_json("reports/tune/metrics.json", figures)
+    write_text("reports/tune/best_params.yaml", "train:\n  learning_rate: 0.5\n")
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +298,7 @@ def test_the_keyboard_alone_reaches_everything_one_can_use(page: Page) -> None:
 def test_a_cell_of_the_confusion_matrix_shows_its_digits(page: Page, workspace: Path) -> None:
     rows = read_csv(workspace / "reports/evaluate/predictions.csv")
     for button in page.locator("[data-cell]").all()[:5]:
-        label, prediction = button.get_attribute("data-cell") or ""
+        label, prediction = list(button.get_attribute("data-cell") or "")
         there = [row for row in rows if (row["label"], row["prediction"]) == (label, prediction)]
         assert button.inner_text() == str(len(there))
         button.click()
@@ -316,6 +335,14 @@ def test_a_one_drawn_on_the_repositorys_page_is_a_one(chromium: Browser) -> None
     page.mouse.up()
     expect(page.locator("#answer-now")).to_have_text("1")
     page.context.close()
+
+
+def test_seeds_and_search_are_shown_where_they_have_been_run(page: Page) -> None:
+    expect(page.locator("#seeds tbody td").first).to_have_text("99.200\N{NO-BREAK SPACE}%")
+    assert page.locator("#seeds .track .dot").count() == 3
+    finalists = page.locator("#search tbody th")
+    assert finalists.all_inner_texts() == ["trial 2", "the recipe itself"]
+    expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.02")
 
 
 def test_nothing_in_the_data_ends_its_script_element(workspace: Path) -> None:
