@@ -55,8 +55,8 @@ def train(params: Params) -> None:
 def evaluate(params: Params) -> None:
     """Measure the trained CNN on the test images
 
-    The only command that opens the 10,000 test images. Writes reports/evaluate, and adds the
-    result to the training's MLflow run.
+    The 10,000 test images are opened here, after every choice has been made. Writes
+    reports/evaluate, and adds the result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
     from mnist12k.tracking.attempts import Attempts
@@ -107,6 +107,18 @@ def tune_worker(params: Params) -> None:
     from mnist12k.search.worker import work
 
     work(params)
+
+
+def report(params: Params) -> None:
+    """Make reports/index.html, one page of all that was found
+
+    Gathers what the other stages have written, the trained weights and some test images into one
+    file that opens from disk, reads drawn digits and lets one descend by hand. Run it again after
+    `mnist12k seeds` or `mnist12k tune`: what they have found is then on the page as well.
+    """
+    from mnist12k.stages import report
+
+    report.run(params)
 
 
 def publish(params: Params) -> None:
@@ -167,6 +179,7 @@ COMMANDS: Sequence[Callable[..., None]] = (
     seeds,
     tune,
     tune_worker,
+    report,
     publish,
     promote,
     doctor,

@@ -167,7 +167,7 @@ def test_the_pipeline_logs_to_a_server_by_the_variables_alone(
     project = Project(tmp_path, idx_folder, idx_sha256)
     project.variables = server.variables(ANN)
     told = project.run("dvc", "repro")
-    assert told.count("Running stage") == 4
+    assert told.count("Running stage") == 5
     assert warnings_in(told) == []
     assert not (project.root / "mlflow.db").exists()
     assert not (project.root / "mlartifacts").exists()
