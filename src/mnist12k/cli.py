@@ -55,8 +55,8 @@ def train(params: Params) -> None:
 def evaluate(params: Params) -> None:
     """Measure the trained CNN on the test images
 
-    The only command that opens the 10,000 test images. Writes reports/evaluate, and adds the
-    result to the training's MLflow run.
+    Opens the 10,000 test images, by which nothing before it was chosen. Writes reports/evaluate,
+    and adds the result to the training's MLflow run.
     """
     from mnist12k.stages import evaluate
     from mnist12k.tracking.attempts import Attempts
@@ -136,6 +136,32 @@ def promote(_params: Params, version: int) -> None:
         print(promote(version))
 
 
+def predict(
+    _params: Params, files: list[tuple[str, Path]], model: str | Path, as_json: bool
+) -> None:
+    """Read the digit on pictures of your own
+
+    PNG, JPEG, TIFF and others; a scan or a photo; dark on light or light on dark; one digit on
+    each. A folder stands for all the pictures in it, - for one on standard input. A picture that
+    cannot be read is one line, the rest are still done, and the exit code is then 2.
+    """
+    from mnist12k.predict import predict
+
+    predict(files, model, as_json=as_json)
+
+
+def export(params: Params) -> None:
+    """Write the trained CNN as ONNX, and its model card
+
+    Writes models/cnn.onnx, which takes any number of images, checks it against PyTorch on the test
+    images, and writes reports/model_card.md: what the network is, what it was measured to do, and
+    where it fails. Needs `pip install '.[export]'`.
+    """
+    from mnist12k.export import export
+
+    export(params)
+
+
 def doctor(params: Params) -> None:
     """Look for what may be wrong, and say what mends it
 
@@ -169,6 +195,8 @@ COMMANDS: Sequence[Callable[..., None]] = (
     tune_worker,
     publish,
     promote,
+    predict,
+    export,
     doctor,
     ui,
 )
@@ -204,6 +232,15 @@ def name_of(command: Callable[..., None]) -> str:
     return command.__name__.replace("_", "-")
 
 
+def _as_given(name: str) -> tuple[str, Path]:
+    """Keep what the user typed, and the file that it names before the folder changes."""
+    return name, Path(name).absolute()
+
+
+def _as_address(model: str) -> str | Path:
+    return model if model.startswith("models:/") else Path(model).absolute()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist12k",
@@ -221,6 +258,17 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(command=command)
         if command is promote:
             subparser.add_argument("--version", type=int, required=True, metavar="N")
+        if command is predict:
+            subparser.add_argument("files", nargs="+", type=_as_given, metavar="FILE")
+            subparser.add_argument(
+                "--model",
+                type=_as_address,
+                default=Path("models/cnn.pt"),
+                help="a file, or models:/mnist12k-cnn@champion; else models/cnn.pt",
+            )
+            subparser.add_argument(
+                "--json", action="store_true", dest="as_json", help="a JSON object a line"
+            )
         if command is tune:
             subparser.add_argument(
                 "--apply", action="store_true", help="write the winner into params.yaml"

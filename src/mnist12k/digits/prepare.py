@@ -1,4 +1,4 @@
-"""A picture of a digit as MNIST would hold it: light ink, 20 pixels at most, centred by its mass."""
+"""A picture of a digit as MNIST would hold it: light ink, 20 pixels high, centred by its mass."""
 
 import warnings
 from io import BytesIO
@@ -14,7 +14,7 @@ from mnist12k.errors import UserError
 Grey = NDArray[np.float32]
 
 # What a scanner or a camera writes. Others would start programs (EPS) or are no pictures.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 WORKING_SIDE = 256  # pixels of the longer side that a picture is looked at with
 FRAME, BOX = 28, 20  # MNIST's image, and what its ink is scaled into
 CENTRE = 14  # the row and the column that MNIST's centres of mass lie on
@@ -51,8 +51,7 @@ def read_grey(source: Path | bytes) -> Grey:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise UserError(f"too large: at most {limit:.0f} megapixels are read") from error
     except UnidentifiedImageError as error:
-        known = ", ".join(name for name in FORMATS if name != "MPO")
-        raise UserError(f"no picture that can be read ({known})") from error
+        raise UserError(f"no picture that can be read ({', '.join(FORMATS)})") from error
     except MemoryError as error:
         raise UserError("too large for this machine's memory") from error
     except Exception as error:  # Pillow fails in as many ways as a file can be broken
@@ -109,7 +108,7 @@ def scaled(ink: Grey) -> Grey:
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     small = Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR)
     result = np.asarray(small, dtype=np.float32)
-    return np.clip(result / result.max(), 0, 1)
+    return result / result.max()
 
 
 def centred(ink: Grey) -> NDArray[np.uint8]:
@@ -128,15 +127,17 @@ def _grey(image: Image.Image) -> Grey:
     """Return the picture's strongest colour direction, in [0, 1], scaled down."""
     if image.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        if image.mode.startswith("I;16"):
-            values = values / 65535
-        else:
-            values = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+        sixteen_bits = image.mode.startswith("I;16")
+        low, high = (0, 65535) if sixteen_bits else (values.min(), values.max())
+        values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
         return np.asarray(_small(Image.fromarray(values)), dtype=np.float32)
     if image.has_transparency_data:
-        return _on_a_background(np.asarray(_small(image.convert("RGBA")), dtype=np.float32) / 255)
-    colours = np.asarray(_small(image.convert("RGB")), dtype=np.float32) / 255
-    return _strongest(colours)
+        return _on_a_background(_channels(image.convert("RGBA")))
+    return _strongest(_channels(image.convert("RGB")))
+
+
+def _channels(image: Image.Image) -> Grey:
+    return np.asarray(_small(image), dtype=np.float32) / np.float32(255)
 
 
 def _small(image: Image.Image) -> Image.Image:
@@ -151,7 +152,8 @@ def _strongest(colours: Grey) -> Grey:
     weights = vectors[:, -1] / np.abs(vectors[:, -1]).sum()
     if weights.sum() < 0:
         weights = -weights
-    return (colours @ weights - np.minimum(weights, 0).sum()).astype(np.float32)
+    projected: Grey = (colours @ weights - np.minimum(weights, 0).sum()).astype(np.float32)
+    return projected
 
 
 def _on_a_background(colours: Grey) -> Grey:
