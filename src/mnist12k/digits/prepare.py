@@ -46,6 +46,7 @@ def read_grey(source: Path | bytes) -> Grey:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = BytesIO(source) if isinstance(source, bytes) else source
             with Image.open(file, formats=FORMATS) as image:
+                image.draft(None, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded small
                 return _grey(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
@@ -108,7 +109,8 @@ def scaled(ink: Grey) -> Grey:
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     small = Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR)
     result = np.asarray(small, dtype=np.float32)
-    return result / result.max()
+    full: Grey = result / result.max()
+    return full
 
 
 def centred(ink: Grey) -> NDArray[np.uint8]:
