@@ -148,6 +148,32 @@ def promote(_params: Params, version: int) -> None:
         print(promote(version))
 
 
+def predict(
+    _params: Params, files: list[tuple[str, Path]], model: str | Path, as_json: bool
+) -> None:
+    """Read the digit on pictures of your own
+
+    PNG, JPEG, TIFF and others; a scan or a photo; dark on light or light on dark; one digit on
+    each. A folder stands for all the pictures in it, - for one on standard input. A picture that
+    cannot be read is one line, the rest are still done, and the exit code is then 2.
+    """
+    from mnist12k.predict import predict
+
+    predict(files, model, as_json=as_json)
+
+
+def export(params: Params) -> None:
+    """Write the trained CNN as ONNX, and its model card
+
+    Writes models/cnn.onnx, which takes any number of images, checks it against PyTorch on the test
+    images, and writes reports/model_card.md: what the network is, what it was measured to do, and
+    where it fails. Needs `pip install '.[export]'`.
+    """
+    from mnist12k.export import export
+
+    export(params)
+
+
 def doctor(params: Params) -> None:
     """Look for what may be wrong, and say what mends it
 
@@ -182,6 +208,8 @@ COMMANDS: Sequence[Callable[..., None]] = (
     report,
     publish,
     promote,
+    predict,
+    export,
     doctor,
     ui,
 )
@@ -217,6 +245,15 @@ def name_of(command: Callable[..., None]) -> str:
     return command.__name__.replace("_", "-")
 
 
+def _as_given(name: str) -> tuple[str, Path]:
+    """Keep what the user typed, and the file that it names before the folder changes."""
+    return name, Path(name).absolute()
+
+
+def _as_address(model: str) -> str | Path:
+    return model if model.startswith("models:/") else Path(model).absolute()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist12k",
@@ -234,6 +271,17 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(command=command)
         if command is promote:
             subparser.add_argument("--version", type=int, required=True, metavar="N")
+        if command is predict:
+            subparser.add_argument("files", nargs="+", type=_as_given, metavar="FILE")
+            subparser.add_argument(
+                "--model",
+                type=_as_address,
+                default=Path("models/cnn.pt"),
+                help="a file, or models:/mnist12k-cnn@champion; else models/cnn.pt",
+            )
+            subparser.add_argument(
+                "--json", action="store_true", dest="as_json", help="a JSON object a line"
+            )
         if command is tune:
             subparser.add_argument(
                 "--apply", action="store_true", help="write the winner into params.yaml"

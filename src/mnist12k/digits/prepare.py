@@ -1,0 +1,237 @@
+"""A picture of a digit as MNIST would hold it: light ink, 20 pixels high, centred by its mass."""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
+
+from mnist12k.errors import UserError
+
+Grey = NDArray[np.float32]
+
+# What a scanner or a camera writes. Others would start programs (EPS) or are no pictures.
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+WORKING_SIDE = 256  # pixels of the longer side that a picture is looked at with
+FRAME, BOX = 28, 20  # MNIST's image, and what its ink is scaled into
+CENTRE = 14  # the row and the column that MNIST's centres of mass lie on
+RIM = 0.04  # share of the shorter side that is taken for background
+NOISE = 5.0  # standard deviations of the background that something must rise above to be ink
+LEAST_CONTRAST = 0.06  # of the range from black to white
+LEAST_EXTENT = 0.03  # of the picture's longer side
+SPECK = 0.04  # share of the largest piece of ink below which another piece is dirt
+THINNEST = 1.6  # pixels of MNIST's image that a stroke is at least made wide
+
+
+def prepare(grey: Grey) -> NDArray[np.uint8]:
+    """Turn a picture of one digit, shape (h, w), into MNIST's (28, 28), 0 background, 255 ink.
+
+    Raises UserError if there is nothing on it.
+    """
+    return centred(scaled(find_ink(grey)))
+
+
+def read_grey(source: Path | bytes) -> Grey:
+    """Read a picture as (h, w) in [0, 1], its longer side at most 256 pixels.
+
+    Turned upright by its EXIF data. Grey is whatever colour direction the picture varies most in,
+    so that red on green of the same brightness shows. Raises UserError if it cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF data: the pixels count
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            file = BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(file, formats=FORMATS) as image:
+                image.draft(None, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded small
+                return _grey(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise UserError(f"too large: at most {limit:.0f} megapixels are read") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"no picture that can be read ({', '.join(FORMATS)})") from error
+    except MemoryError as error:
+        raise UserError("too large for this machine's memory") from error
+    except Exception as error:  # Pillow fails in as many ways as a file can be broken
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UserError(f"cannot be read: {' '.join(reason.split())[:120]}") from error
+
+
+def find_ink(grey: Grey) -> Grey:
+    """Return how much ink there is at each place, shape (h, w), in [0, 1], cropped to the ink.
+
+    The rim is background: a surface of second degree, fitted to it and then to all that is not
+    ink, is taken away, and with it uneven light. Ink is whatever then stands out, darker or
+    lighter. Raises UserError if nothing does.
+    """
+    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
+    rim = _rim(grey.shape)
+    background = rim
+    for _ in range(4):
+        rest = smooth - _surface(smooth, background)
+        noise = _spread(rest[rim & background])
+        floor = max(NOISE * noise, LEAST_CONTRAST / 2)
+        background = np.abs(rest) < floor
+        if (rim & background).sum() < 0.3 * rim.sum():
+            background = background | rim
+    lighter, darker = (np.clip(side - floor, 0, None).sum() for side in (rest, -rest))
+    strength = rest if lighter > darker else -rest
+
+    above = strength > floor
+    if not above.any():
+        raise UserError("there is nothing on it")
+    level = float(np.quantile(strength[above], 0.75))
+    if level < LEAST_CONTRAST:
+        raise UserError("there is nothing on it")
+    ink = _without_dirt(strength > max(floor, level / 2))
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    extent = max(np.ptp(rows), np.ptp(columns)) + 1
+    if extent < LEAST_EXTENT * max(grey.shape):
+        raise UserError("there is nothing on it")
+    # A stroke's soft edge belongs to it.
+    near = ndimage.binary_dilation(ink, iterations=max(1, round(max(grey.shape) / 100)))
+    found = np.where(near, np.clip(strength / level, 0, 1), 0).astype(np.float32)
+    return _cropped(found, found > max(0.1, floor / level))
+
+
+def scaled(ink: Grey) -> Grey:
+    """Scale ink, shape (h, w), to 20 pixels on its longer side; thin strokes are made wider."""
+    scale = BOX / max(ink.shape)
+    width = scale * _stroke_width(ink > 0.5)
+    if width < THINNEST:
+        grow = round((THINNEST - width) / scale)
+        ink = ndimage.grey_dilation(np.pad(ink, grow), footprint=_disc(grow / 2))
+        ink = _cropped(ink, ink > 0.1)
+        scale = BOX / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    small = Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR)
+    result = np.asarray(small, dtype=np.float32)
+    full: Grey = result / result.max()
+    return full
+
+
+def centred(ink: Grey) -> NDArray[np.uint8]:
+    """Put ink of at most (20, 20), in [0, 1], into a frame of (28, 28), its mass in the middle."""
+    frame = np.zeros((FRAME, FRAME), dtype=np.uint8)
+    middle = ndimage.center_of_mass(ink)
+    top, left = (
+        int(np.clip(round(CENTRE - at), 0, FRAME - side))
+        for at, side in zip(middle, ink.shape, strict=True)
+    )
+    frame[top : top + ink.shape[0], left : left + ink.shape[1]] = np.rint(255 * ink)
+    return frame
+
+
+def _grey(image: Image.Image) -> Grey:
+    """Return the picture's strongest colour direction, in [0, 1], scaled down."""
+    if image.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        sixteen_bits = image.mode.startswith("I;16")
+        low, high = (0, 65535) if sixteen_bits else (values.min(), values.max())
+        values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
+        return np.asarray(_small(Image.fromarray(values)), dtype=np.float32)
+    if image.has_transparency_data:
+        return _on_a_background(_channels(image.convert("RGBA")))
+    return _strongest(_channels(image.convert("RGB")))
+
+
+def _channels(image: Image.Image) -> Grey:
+    return np.asarray(_small(image), dtype=np.float32) / np.float32(255)
+
+
+def _small(image: Image.Image) -> Image.Image:
+    image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    return image
+
+
+def _strongest(colours: Grey) -> Grey:
+    """Project (h, w, 3) on its first principal component, in units of the range of one channel."""
+    points = colours.reshape(-1, 3)
+    _, vectors = np.linalg.eigh(np.cov(points.T.astype(np.float64)) + 1e-9)
+    weights = vectors[:, -1] / np.abs(vectors[:, -1]).sum()
+    if weights.sum() < 0:
+        weights = -weights
+    projected: Grey = (colours @ weights - np.minimum(weights, 0).sum()).astype(np.float32)
+    return projected
+
+
+def _on_a_background(colours: Grey) -> Grey:
+    """Fill what is transparent in (h, w, 4).
+
+    Where the picture's shape is in its transparency, as in a cut-out digit, with what the visible
+    contrasts with; else, as behind rounded corners, with what most of the visible is like.
+    """
+    alpha = colours[..., 3:]
+    seen = alpha[..., 0] > 0.5
+    if not seen.any():
+        return np.zeros(seen.shape, dtype=np.float32)
+    visible = colours[..., :3][seen]
+    is_shape = seen.mean() < 0.5 or visible.mean(axis=1).std() < 0.1
+    fill = float(visible.mean() < 0.5) if is_shape else np.median(visible, axis=0)
+    return _strongest((colours[..., :3] * alpha + fill * (1 - alpha)).astype(np.float32))
+
+
+def _rim(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    width = max(1, round(RIM * min(shape)))
+    rim = np.ones(shape, dtype=np.bool_)
+    rim[width:-width, width:-width] = False
+    return rim
+
+
+def _surface(values: Grey, where: NDArray[np.bool_]) -> Grey:
+    """Fit a surface of second degree to the values at these places, outliers set aside."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in values.shape)
+    columns, rows = np.meshgrid(x, y)
+    terms = np.stack(
+        [np.ones_like(rows), rows, columns, rows * columns, rows**2, columns**2], axis=-1
+    )
+    given, wanted = terms[where], values[where]
+    kept = np.abs(wanted - np.median(wanted)) <= 3 * _spread(wanted) + 0.1
+    weights, *_ = np.linalg.lstsq(given[kept], wanted[kept], rcond=1e-4)
+    return np.asarray(terms @ weights, dtype=np.float32)
+
+
+def _spread(values: Grey) -> float:
+    """Estimate a standard deviation from the median deviation, which outliers leave alone."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+
+
+def _without_dirt(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the largest piece, and those near it that are no specks."""
+    pieces, count = ndimage.label(ink, structure=np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    boxes = ndimage.find_objects(pieces)
+    largest = boxes[int(sizes.argmax())]
+    reach = 0.3 * max(side.stop - side.start for side in largest)
+    kept = [
+        number + 1
+        for number, (size, box) in enumerate(zip(sizes, boxes, strict=True))
+        if size >= SPECK * sizes.max()
+        and all(
+            there.start - main.stop <= reach and main.start - there.stop <= reach
+            for there, main in zip(box, largest, strict=True)
+        )
+    ]
+    return np.isin(pieces, kept)
+
+
+def _stroke_width(ink: NDArray[np.bool_]) -> float:
+    """Return how wide most of the ink is, in pixels."""
+    inside = ndimage.distance_transform_edt(np.pad(ink, 1))
+    ridge = inside[(inside > 0) & (inside == ndimage.maximum_filter(inside, size=3))]
+    return 2 * float(np.median(ridge)) - 1 if ridge.size else 0.0
+
+
+def _disc(radius: float) -> NDArray[np.bool_]:
+    reach = int(radius)
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    disc: NDArray[np.bool_] = x * x + y * y <= radius * radius
+    return disc
+
+
+def _cropped(values: Grey, where: NDArray[np.bool_]) -> Grey:
+    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
+    return values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
