@@ -105,6 +105,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def wait_until_it_is_read(page: Page) -> None:
+    """Wait for the answer to a drawing; until there is one, the page shows a test image's."""
+    page.wait_for_function("!waiting && !document.querySelector('.sheet.empty')")
+    expect(page.locator("#shown-now")).to_have_text("")
+    expect(page.locator("#answer-now")).to_have_text(re.compile(r"\d"))
+
+
 def choose_rate(page: Page, rate: float) -> None:
     page.locator("#rate").evaluate(
         "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
@@ -253,7 +260,7 @@ def test_what_is_drawn_is_centred_by_its_mass_in_a_box_of_twenty(page: Page) -> 
     page.mouse.move(box["x"] + 40, box["y"] + 130, steps=10)
     page.mouse.move(box["x"] + 90, box["y"] + 130, steps=10)
     page.mouse.up()
-    expect(page.locator("#answer-now")).to_have_text(re.compile(r"\d"))
+    wait_until_it_is_read(page)
     alpha = page.evaluate(
         "[...sight.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, k) => k % 4 === 3)"
     )
@@ -267,14 +274,31 @@ def test_what_is_drawn_is_centred_by_its_mass_in_a_box_of_twenty(page: Page) -> 
         assert (seen.sum(1 - axis) * places).sum() / seen.sum() == pytest.approx(14, abs=0.51)
 
 
+def test_a_finger_draws_and_does_not_scroll(chromium: Browser, workspace: Path) -> None:
+    page = opened(chromium, workspace / report.PAGE, viewport=PHONE, has_touch=True)
+    pad = page.locator("#pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box is not None
+    before = page.evaluate("scrollY")
+    fingers = page.context.new_cdp_session(page)
+    for kind, y in (("Start", 40), ("Move", 120), ("Move", 220)):
+        touched = [{"x": box["x"] + 100, "y": box["y"] + y}]
+        event = {"type": f"touch{kind}", "touchPoints": touched}
+        fingers.send("Input.dispatchTouchEvent", event)
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_until_it_is_read(page)
+    assert page.evaluate("scrollY") == before
+    page.context.close()
+
+
 def test_the_keyboard_alone_draws_and_clears(page: Page) -> None:
     page.locator("#pad").focus()
     page.keyboard.press("Space")
     for _ in range(20):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
-    expect(page.locator("#bars .first b")).to_contain_text("%")
-    expect(page.locator("#answer-now")).not_to_have_text("–")
+    wait_until_it_is_read(page)
     page.keyboard.press("Delete")
     expect(page.locator("#answer-now")).to_have_text("–")
 

@@ -2,27 +2,23 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import browser
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from servers import started
 from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.store import connect
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-MILLISECONDS = 60_000  # that a page may take on a loaded machine
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium"),
+    pytest.mark.skipif(browser.PATH is None, reason="there is no Chromium"),
     pytest.mark.skipif(os.name == "nt", reason="Windows has no process group to kill"),
 ]
 
@@ -61,15 +57,12 @@ def hosts() -> set[str | None]:
 
 @pytest.fixture(scope="module")
 def browser_page(hosts: set[str | None]) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=root)
-        page = browser.new_page(viewport={"width": 1800, "height": 1000})
-        page.set_default_timeout(MILLISECONDS)
-        expect.set_options(timeout=MILLISECONDS)
+    with browser.chromium() as running:
+        page = running.new_page(viewport={"width": 1800, "height": 1000})
+        page.set_default_timeout(browser.MILLISECONDS)
+        expect.set_options(timeout=browser.MILLISECONDS)
         page.context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         yield page
-        browser.close()
 
 
 @pytest.fixture

@@ -86,6 +86,10 @@ function showIteration(index) {
     place.textContent = told(n[place.dataset.number], 6);
   for (const place of document.querySelectorAll("[data-value]"))
     place.textContent = brief(n[place.dataset.value], Number(place.dataset.digits || 10));
+  for (const place of document.querySelectorAll("[data-edge]")) {
+    const weight = n[place.dataset.edge];
+    place.textContent = Math.abs(weight) < 10 ? weight.toFixed(4).replace("-", "−") : brief(weight);
+  }
   const largest = Math.max(...fields.map((_, k) => Math.abs(n[`dE_dw${k + 1}`]))) || 1;
   lab.querySelectorAll(".edge").forEach((edge, k) => {
     const slope = n[`dE_dw${k + 1}`];

@@ -17,9 +17,9 @@ function power(exponent) {
 function brief(value, digits = 4) {
   if (value === null) return "none";
   const rounded = Number(value.toPrecision(digits));
-  if (rounded === 0 || Math.abs(rounded) >= 1e-4) return String(rounded);
+  if (rounded === 0 || Math.abs(rounded) >= 1e-4) return String(rounded).replace("-", "−");
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-  return `${Number(mantissa)}·${power(Number(exponent))}`;
+  return `${Number(mantissa)}·${power(Number(exponent))}`.replace("-", "−");
 }
 
 function tickText(value) {
