@@ -19,6 +19,7 @@ WORKING_SIDE = 256  # pixels of the longer side that a picture is looked at with
 FRAME, BOX = 28, 20  # MNIST's image, and what its ink is scaled into
 CENTRE = 14  # the row and the column that MNIST's centres of mass lie on
 RIM = 0.04  # share of the shorter side that is taken for background
+WIDEST = 0.3  # share of the shorter side that a stroke may be wide
 NOISE = 5.0  # standard deviations of the background that something must rise above to be ink
 LEAST_CONTRAST = 0.06  # of the range from black to white
 LEAST_EXTENT = 0.03  # of the picture's longer side
@@ -77,8 +78,13 @@ def find_ink(grey: Grey) -> Grey:
         background = np.abs(rest) < floor
         if (rim & background).sum() < 0.3 * rim.sum():
             background = background | rim
-    lighter, darker = (np.clip(side - floor, 0, None).sum() for side in (rest, -rest))
-    strength = rest if lighter > darker else -rest
+    lighter, darker = ((np.clip(side, floor, None) - floor) ** 3 for side in (rest, -rest))
+    sign = 1 if lighter.sum() > darker.sum() else -1
+    # What a shadow with an edge leaves is wider than a stroke.
+    size = max(3, round(WIDEST * min(grey.shape)))
+    strength = sign * rest - ndimage.grey_opening(sign * rest, size=size, mode="nearest")
+    strength -= np.median(strength[rim])
+    floor = max(floor, NOISE * _spread(strength[rim]))
 
     above = strength > floor
     if not above.any():
@@ -129,8 +135,7 @@ def _grey(image: Image.Image) -> Grey:
     """Return the picture's strongest colour direction, in [0, 1], scaled down."""
     if image.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        sixteen_bits = image.mode.startswith("I;16")
-        low, high = (0, 65535) if sixteen_bits else (values.min(), values.max())
+        low, high = min(0, values.min()), values.max()  # cameras use 12 or 14 of 16 bits
         values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
         return np.asarray(_small(Image.fromarray(values)), dtype=np.float32)
     if image.has_transparency_data:
