@@ -22,7 +22,7 @@ def test_a_shift_moves_all_ink_that_far_in_four_directions(digits: Digits) -> No
 
 def test_a_rotation_goes_either_way_and_keeps_the_ink(digits: Digits) -> None:
     one_way, other_way = dict(changes(digits.images))["rotated by 45°"][:2].float()
-    assert one_way.sum().item() == pytest.approx(digits.images[0].sum().item(), rel=0.05)  # resampled
+    assert one_way.sum().item() == pytest.approx(digits.images[0].sum().item(), rel=0.05)
     assert (one_way - other_way.flip(1)).abs().max() <= 1
     assert not torch.equal(one_way, other_way)
 

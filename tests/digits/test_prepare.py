@@ -8,7 +8,7 @@ from drawn_digits import drawn, photographed, printed
 from PIL import Image
 from scipy import ndimage
 
-from mnist12k.digits.prepare import prepare, read_grey
+from mnist12k.digits.prepare import Grey, prepare, read_grey
 from mnist12k.errors import UserError
 
 INK = drawn(4, 0.07, np.random.default_rng(1))
@@ -73,7 +73,7 @@ def test_ink_fills_20_pixels_and_its_mass_is_where_mnists_is(digit: int) -> None
 
 def test_an_image_as_mnist_has_it_stays_nearly_as_it_is() -> None:
     as_mnist = prepare(1 - printed(3, "DejaVuSans"))
-    again = prepare(as_mnist.astype(np.float32) / 255)
+    again = prepare(as_mnist.astype(np.float32) / np.float32(255))
     assert np.abs(again.astype(float) - as_mnist).mean() < 3
 
 
@@ -84,13 +84,14 @@ def test_light_that_falls_off_and_noise_change_little() -> None:
     assert np.abs(prepare(read_grey(saved(photo))) - clean).mean() < 10
 
 
-def empty_pictures() -> dict[str, np.ndarray]:
+def empty_pictures() -> dict[str, Grey]:
     random = np.random.default_rng(3)
     nothing = np.zeros((200, 200), dtype=np.float32)
     return {
         "one grey": np.full((100, 150), 0.5, dtype=np.float32),
         "noise": random.random((150, 200), dtype=np.float32),
-        "uneven light": np.asarray(photographed(nothing, random), dtype=np.float32) / 255,
+        "uneven light": np.asarray(photographed(nothing, random), dtype=np.float32)
+        / np.float32(255),
         "a dead pixel": np.pad(np.ones((1, 1), dtype=np.float32), 100),
         "one pixel": np.zeros((1, 1), dtype=np.float32),
     }

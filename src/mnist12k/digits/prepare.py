@@ -64,28 +64,10 @@ def read_grey(source: Path | bytes) -> Grey:
 def find_ink(grey: Grey) -> Grey:
     """Return how much ink there is at each place, shape (h, w), in [0, 1], cropped to the ink.
 
-    The rim is background: a surface of second degree, fitted to it and then to all that is not
-    ink, is taken away, and with it uneven light. Ink is whatever then stands out, darker or
-    lighter. Raises UserError if nothing does.
+    Ink is what stands out of the background, darker or lighter: see `_standing_out`. Raises
+    UserError if nothing does.
     """
-    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
-    rim = _rim(grey.shape)
-    background = rim
-    for _ in range(4):
-        rest = smooth - _surface(smooth, background)
-        noise = _spread(rest[rim & background])
-        floor = max(NOISE * noise, LEAST_CONTRAST / 2)
-        background = np.abs(rest) < floor
-        if (rim & background).sum() < 0.3 * rim.sum():
-            background = background | rim
-    lighter, darker = ((np.clip(side, floor, None) - floor) ** 3 for side in (rest, -rest))
-    sign = 1 if lighter.sum() > darker.sum() else -1
-    # What a shadow with an edge leaves is wider than a stroke.
-    size = max(3, round(WIDEST * min(grey.shape)))
-    strength = sign * rest - ndimage.grey_opening(sign * rest, size=size, mode="nearest")
-    strength -= np.median(strength[rim])
-    floor = max(floor, NOISE * _spread(strength[rim]))
-
+    strength, floor = _standing_out(grey)
     above = strength > floor
     if not above.any():
         raise UserError("there is nothing on it")
@@ -129,6 +111,31 @@ def centred(ink: Grey) -> NDArray[np.uint8]:
     )
     frame[top : top + ink.shape[0], left : left + ink.shape[1]] = np.rint(255 * ink)
     return frame
+
+
+def _standing_out(grey: Grey) -> tuple[Grey, float]:
+    """Return how far each place stands out of the background, and from where on that is no noise.
+
+    The rim is background: a surface of second degree, fitted to it and then to all that is like
+    it, is taken away, and with it uneven light. What deviates from it most tells whether ink is
+    lighter or darker.
+    """
+    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
+    rim = _rim(grey.shape)
+    background = rim
+    for _ in range(4):
+        rest = smooth - _surface(smooth, background)
+        floor = max(NOISE * _spread(rest[rim & background]), LEAST_CONTRAST / 2)
+        background = np.abs(rest) < floor
+        if (rim & background).sum() < 0.3 * rim.sum():
+            background = background | rim
+    lighter, darker = ((np.clip(side, floor, None) - floor) ** 3 for side in (rest, -rest))
+    strength = rest if lighter.sum() > darker.sum() else -rest
+    # What a shadow with an edge leaves is wider than a stroke.
+    size = max(3, round(WIDEST * min(grey.shape)))
+    strength = strength - ndimage.grey_opening(strength, size=size, mode="nearest")
+    strength -= np.median(strength[rim])
+    return strength, max(floor, NOISE * _spread(strength[rim]))
 
 
 def _grey(image: Image.Image) -> Grey:
