@@ -1,13 +1,18 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from drawn_digits import twenty_pictures
 
+from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.fit import fit
-from mnist12k.cnn.network import new_network
+from mnist12k.cnn.history import Epoch
+from mnist12k.cnn.network import Network, new_network
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.digits.fetch import fetch
+from mnist12k.digits.prepare import prepare, read_grey
 from mnist12k.errors import UserError
 from mnist12k.params import Params
 
@@ -35,9 +40,42 @@ def test_the_fetched_files_are_mnist(mnist: Path) -> None:
     assert round(pixels.std().item(), 4) == 0.3081
 
 
-def test_one_epoch_of_the_default_recipe_passes_97_percent(mnist: Path, params: Params) -> None:
+@pytest.fixture(scope="module")
+def trained(mnist: Path, params: Params) -> tuple[Network, Epoch]:
+    """A network after one epoch of the default recipe; most of a minute on two busy cores."""
     recipe = params.train.model_copy(update={"epochs": 1})
     network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
     (epoch,) = fit(network, *split(load_training_digits(mnist), 5000), recipe)
-    assert epoch.validation_accuracy is not None
-    assert epoch.validation_accuracy > 0.97
+    return network.eval(), epoch
+
+
+def test_one_epoch_of_the_default_recipe_passes_97_percent(trained: tuple[Network, Epoch]) -> None:
+    accuracy = trained[1].validation_accuracy
+    assert accuracy is not None
+    assert accuracy > 0.97
+
+
+def test_of_twenty_pictures_that_are_not_from_mnist_18_are_read_right(
+    trained: tuple[Network, Epoch], tmp_path: Path
+) -> None:
+    digits = twenty_pictures(tmp_path)
+    images = np.stack([prepare(read_grey(tmp_path / name)) for name in digits])
+    found = predict(trained[0], torch.from_numpy(images), batch_size=20).argmax(dim=1).tolist()
+    wrong = {
+        name: got for (name, digit), got in zip(digits.items(), found, strict=True) if got != digit
+    }
+    assert len(digits) == 20
+    assert len(wrong) <= 2, wrong
+
+
+def test_mnists_own_images_stay_as_readable_when_prepared_anew(
+    trained: tuple[Network, Epoch], mnist: Path
+) -> None:
+    _, held_out = split(load_training_digits(mnist), 5000)
+    images, labels = held_out.images[:500], held_out.labels[:500]
+    anew = np.stack([prepare(1 - image.numpy() / np.float32(255)) for image in images])
+    right, right_anew = (
+        int((predict(trained[0], given, batch_size=500).argmax(dim=1) == labels).sum())
+        for given in (images, torch.from_numpy(anew))
+    )
+    assert right_anew >= right - 5

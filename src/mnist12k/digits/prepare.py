@@ -19,6 +19,7 @@ WORKING_SIDE = 256  # pixels of the longer side that a picture is looked at with
 FRAME, BOX = 28, 20  # MNIST's image, and what its ink is scaled into
 CENTRE = 14  # the row and the column that MNIST's centres of mass lie on
 RIM = 0.04  # share of the shorter side that is taken for background
+WIDEST = 0.3  # share of the shorter side that a stroke may be wide
 NOISE = 5.0  # standard deviations of the background that something must rise above to be ink
 LEAST_CONTRAST = 0.06  # of the range from black to white
 LEAST_EXTENT = 0.03  # of the picture's longer side
@@ -63,23 +64,10 @@ def read_grey(source: Path | bytes) -> Grey:
 def find_ink(grey: Grey) -> Grey:
     """Return how much ink there is at each place, shape (h, w), in [0, 1], cropped to the ink.
 
-    The rim is background: a surface of second degree, fitted to it and then to all that is not
-    ink, is taken away, and with it uneven light. Ink is whatever then stands out, darker or
-    lighter. Raises UserError if nothing does.
+    Ink is what stands out of the background, darker or lighter: see `_standing_out`. Raises
+    UserError if nothing does.
     """
-    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
-    rim = _rim(grey.shape)
-    background = rim
-    for _ in range(4):
-        rest = smooth - _surface(smooth, background)
-        noise = _spread(rest[rim & background])
-        floor = max(NOISE * noise, LEAST_CONTRAST / 2)
-        background = np.abs(rest) < floor
-        if (rim & background).sum() < 0.3 * rim.sum():
-            background = background | rim
-    lighter, darker = (np.clip(side - floor, 0, None).sum() for side in (rest, -rest))
-    strength = rest if lighter > darker else -rest
-
+    strength, floor = _standing_out(grey)
     above = strength > floor
     if not above.any():
         raise UserError("there is nothing on it")
@@ -125,12 +113,36 @@ def centred(ink: Grey) -> NDArray[np.uint8]:
     return frame
 
 
+def _standing_out(grey: Grey) -> tuple[Grey, float]:
+    """Return how far each place stands out of the background, and from where on that is no noise.
+
+    The rim is background: a surface of second degree, fitted to it and then to all that is like
+    it, is taken away, and with it uneven light. What deviates from it most tells whether ink is
+    lighter or darker.
+    """
+    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
+    rim = _rim(grey.shape)
+    background = rim
+    for _ in range(4):
+        rest = smooth - _surface(smooth, background)
+        floor = max(NOISE * _spread(rest[rim & background]), LEAST_CONTRAST / 2)
+        background = np.abs(rest) < floor
+        if (rim & background).sum() < 0.3 * rim.sum():
+            background = background | rim
+    lighter, darker = ((np.clip(side, floor, None) - floor) ** 3 for side in (rest, -rest))
+    strength = rest if lighter.sum() > darker.sum() else -rest
+    # What a shadow with an edge leaves is wider than a stroke.
+    size = max(3, round(WIDEST * min(grey.shape)))
+    strength = strength - ndimage.grey_opening(strength, size=size, mode="nearest")
+    strength -= np.median(strength[rim])
+    return strength, max(floor, NOISE * _spread(strength[rim]))
+
+
 def _grey(image: Image.Image) -> Grey:
     """Return the picture's strongest colour direction, in [0, 1], scaled down."""
     if image.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        sixteen_bits = image.mode.startswith("I;16")
-        low, high = (0, 65535) if sixteen_bits else (values.min(), values.max())
+        low, high = min(0, values.min()), values.max()  # cameras use 12 or 14 of 16 bits
         values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
         return np.asarray(_small(Image.fromarray(values)), dtype=np.float32)
     if image.has_transparency_data:
