@@ -11,10 +11,10 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro tune ui test check format lock clean
+.PHONY: help repro tune ui screenshots test check format lock clean
 
 help:  ## List these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what has changed
 	dvc repro
@@ -25,6 +25,9 @@ tune: $(INSTALLED)  ## Search for better hyperparameters; half an hour, and goes
 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of this project's runs
 	mnist12k ui
+
+screenshots: $(INSTALLED)  ## Take the pictures of docs/ from this project's own runs
+	python docs/screenshots.py
 
 test: check  ## Check, then run every test
 	pytest
