@@ -124,6 +124,17 @@ def test_a_live_run_and_a_rebuilt_one_show_the_same_curves(workspace: Params) ->
     assert rebuilt.data.params == live.data.params
 
 
+def test_a_live_run_holds_what_the_machine_was_doing(
+    workspace: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    with live_run(workspace):
+        time.sleep(1)
+    (run,) = trainings()
+    measured = {name for name in run.data.metrics if name.startswith("system/")}
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= measured
+
+
 def test_a_killed_run_of_the_same_training_gives_way_to_the_complete_one(
     workspace: Params,
 ) -> None:
