@@ -20,7 +20,7 @@ repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what 
 	dvc repro
 	mnist12k publish
 
-tune: $(INSTALLED)  ## Search for better hyperparameters; half an hour, and goes on where it was
+tune: $(INSTALLED)  ## Search for better hyperparameters; goes on where it was
 	dvc repro pipelines/tune/dvc.yaml
 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of this project's runs

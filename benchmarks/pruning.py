@@ -1,6 +1,6 @@
 """What pruning saves a search: the same search without and with it, side by side in one run.
 
-    python benchmarks/pruning.py         # writes benchmarks/pruning.json; an hour on two cores
+    python benchmarks/pruning.py         # writes benchmarks/pruning.json; perhaps an hour
 
 Both search the space in params.yaml, from the same seed and with as many trials, each in a folder
 and a store of its own, and train their finalists again from fresh seeds. Compared are the epochs
