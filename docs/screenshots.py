@@ -13,21 +13,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+SIZE: ViewportSize = {"width": 1500, "height": 600}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def take_runs(page: Page, address: str) -> None:
-    """Picture the list of runs."""
+    """Picture the list of runs, and their charts."""
     page.goto(address)
     page.get_by_label("Press Space to toggle row selection").nth(1).wait_for()
     for button in page.get_by_role("button", name="Close", exact=True).all():
         button.click()  # MLflow's assistant opens by itself
     page.wait_for_timeout(1000)
     page.screenshot(path=DOCS / "runs.png")
+    page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
+    page.get_by_text("Parallel Coordinates").wait_for()
+    page.wait_for_timeout(3000)  # the charts draw themselves one by one
+    page.set_viewport_size({"width": 1500, "height": 1100})
+    page.wait_for_timeout(2000)
+    page.screenshot(path=DOCS / "charts.png")
+    page.set_viewport_size(SIZE)
 
 
 def take_report(page: Page) -> None:
@@ -54,7 +62,7 @@ def main() -> None:
             if found is None:
                 sys.exit("the UI did not start; its reason stands above")
             running = playwright.chromium.launch(executable_path=browser, args=root)
-            page = running.new_page(viewport={"width": 1500, "height": 600})
+            page = running.new_page(viewport=SIZE)
             take_runs(page, found.group())
             take_report(page)
             running.close()

@@ -335,6 +335,33 @@ def test_the_ui_prints_an_address_on_this_machine_that_answers(project: Project)
     assert process.returncode == 0
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminal")
+def test_the_ui_opens_a_browser_for_a_person_at_a_screen(project: Project, tmp_path: Path) -> None:
+    seen, browser = tmp_path / "address", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" >"{seen}.new" && mv "{seen}.new" "{seen}"\n')
+    browser.chmod(0o755)
+    terminal, theirs = os.openpty()
+    with subprocess.Popen(
+        ["mnist12k", "ui"],
+        cwd=project.root,
+        env=project.environment() | {"BROWSER": str(browser), "DISPLAY": ":0"},
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(theirs)
+        told = os.read(terminal, 1000).decode()
+        try:
+            deadline = time.monotonic() + 60
+            while not seen.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=30)
+    os.close(terminal)
+    assert seen.read_text() == told.split()[1]
+
+
 def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_runs_model_stays(
     project: Project,
 ) -> None:

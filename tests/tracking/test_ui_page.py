@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
-    """A workspace whose store shows two trainings, from the seeds 1 and 2."""
+    """A workspace whose store shows two trainings, from the seeds 1 and 2, and a hill's edge."""
     folder = tmp_path_factory.mktemp("shown")
     make_workspace(folder, idx_folder)
     with inside(folder):
@@ -33,6 +33,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Pat
         text = Path("params.yaml").read_text(encoding="utf-8")
         Path("params.yaml").write_text(text.replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
         publish(train_and_evaluate())
+        client, experiment_id = connect()
+        study = client.create_run(experiment_id, run_name="study").info.run_id
+        client.log_metric(study, "hill/first_step_edge", 67.1)
+        client.set_terminated(study)
     return folder
 
 
@@ -40,7 +44,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Pat
 def runs(workspace: Path) -> list[Run]:
     with inside(workspace):
         client, experiment_id = connect()
-        return list(client.search_runs([experiment_id]))
+        return list(client.search_runs([experiment_id], "params.`train.epochs` != ''"))
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +92,11 @@ def test_the_printed_address_lists_both_runs_with_what_was_chosen_and_measured(
 
 def test_two_runs_ticked_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
     boxes = page.get_by_label("Press Space to toggle row selection")
-    expect(boxes).to_have_count(len(runs))
-    for box in boxes.all():
-        box.check()
+    expect(boxes).to_have_count(len(runs) + 1)  # the study's as well
+    for run in runs:
+        page.locator(f'[role="row"][row-id="{run.info.run_id}"]').get_by_label(
+            "Press Space to toggle row selection"
+        ).check()
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
     for run in runs:
@@ -101,6 +107,16 @@ def test_two_runs_ticked_are_compared_side_by_side(page: Page, runs: list[Run]) 
     told = page.inner_text("body").split("Metrics", 1)[1].split()
     for run in runs:
         assert f"{run.data.metrics['test/accuracy']:.3g}" in told
+
+
+def test_the_charts_begin_with_what_tells_trainings_apart(page: Page, address: str) -> None:
+    page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
+    expect(page.get_by_text("Trainings", exact=True)).to_be_visible()
+    expect(page.get_by_text("Parallel Coordinates")).to_be_visible()
+    titles = ("Trainings", "test/accuracy", "validation/accuracy", "validation/loss", "train/loss")
+    shown = page.inner_text("body")
+    assert sorted(titles, key=shown.index) == list(titles)
+    assert "hill/" not in shown[: shown.index(titles[-1])]  # the backprop study's come after
 
 
 @pytest.mark.usefixtures("page")

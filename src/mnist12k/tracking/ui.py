@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import webbrowser
+from typing import Any
 
 import mlflow
 import psutil
@@ -19,12 +21,21 @@ from mnist12k.stores import store_root
 from mnist12k.tracking.store import connect
 
 HOST = "127.0.0.1"
-# MLflow's list shows no figure until it is told of columns: by a view that somebody shared.
+# MLflow's list shows no figure until it is told of columns, and its charts begin with whatever
+# metric comes first in the alphabet: both follow a view that somebody shared.
 VIEW = "mnist12k"
 COLUMNS = [
     *(f"metrics.`{name}`" for name in ("test/accuracy", "validation/accuracy")),
     *(f"params.`train.{name}`" for name in ("recipe", "epochs", "seed")),
 ]
+SECTION = "Trainings"
+LINES = {
+    "validation/accuracy": "linear",
+    "validation/loss": "log",
+    "train/loss": "log",
+    "learning_rate": "linear",
+}
+STEPS = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
 
 
 def serve() -> None:
@@ -50,7 +61,10 @@ def serve() -> None:
     with subprocess.Popen(command, stdout=sys.stderr) as running:  # noqa: S603
         try:
             if _comes_up(running, port):
-                print(f"Runs: http://{HOST}:{port}{place}  (Ctrl-C stops)", flush=True)
+                address = f"http://{HOST}:{port}{place}"
+                print(f"Runs: {address}  (Ctrl-C stops)", flush=True)
+                if _somebody_looks():
+                    webbrowser.open(address)
             code = running.wait()
         except KeyboardInterrupt:
             for process in psutil.Process(running.pid).children(recursive=True):
@@ -79,10 +93,48 @@ def _comes_up(server: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
+def _somebody_looks() -> bool:
+    """Tell whether a person at a screen has asked, rather than a program or from another machine.
+
+    Without a screen Python would take a browser for terminals, in the way of the server's words.
+    """
+    screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
+    return sys.stdout.isatty() and bool(screen)
+
+
+def _charts() -> list[dict[str, Any]]:
+    """Return the charts of the section `SECTION`, as MLflow's UI keeps them in a view."""
+    charts: list[dict[str, Any]] = [
+        {"type": "BAR", "metricKey": "test/accuracy"},
+        *(
+            {"type": "LINE", "metricKey": name, "displayName": name, "scaleType": scale} | STEPS
+            for name, scale in LINES.items()
+        ),
+        {
+            "type": "PARALLEL",
+            "selectedParams": ["train.learning_rate", "train.epochs"],
+            "selectedMetrics": ["validation/accuracy"],
+        },
+    ]
+    common = {"metricSectionId": SECTION, "runsCountToCompare": 10, "deleted": False}
+    return [
+        {"uuid": f"{VIEW}-{number}", "isGenerated": False} | common | chart
+        for number, chart in enumerate(charts)
+    ]
+
+
 def _place(client: MlflowClient, experiment_id: str) -> str:
-    """Return where a server lists the runs, with our columns if it lets us say which these are."""
+    """Return where a server lists the runs, with our columns and charts if it takes them."""
     place = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    tag, value = f"mlflow.sharedViewState.{VIEW}", json.dumps({"selectedColumns": COLUMNS})
+    section = {"uuid": SECTION, "name": SECTION, "display": True, "isReordered": False}
+    view = {
+        "selectedColumns": COLUMNS,
+        "compareRunCharts": _charts(),
+        "globalLineChartConfig": STEPS,
+        "isAccordionReordered": True,  # else the sections come in the order of the alphabet
+        "compareRunSections": [section | {"deleted": False, "isGenerated": False}],
+    }
+    tag, value = f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
     try:
         if client.get_experiment(experiment_id).tags.get(tag) != value:
             client.set_experiment_tag(experiment_id, tag, value)
