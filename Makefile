@@ -29,8 +29,8 @@ ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of t
 screenshots: $(INSTALLED)  ## Take the pictures of docs/ from this project's own runs
 	python docs/screenshots.py
 
-test: check  ## Check, then run every test
-	pytest
+test: check  ## Check, then run every test, on as many cores as there are
+	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)  ## Lint, formatting, types, import order
 	ruff check .

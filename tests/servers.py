@@ -44,19 +44,23 @@ class Server:
         self.wait_for(lambda: get(address))
 
 
-@contextmanager
-def started(*command: str, folder: Path, **environment: str) -> Iterator[Server]:
-    """Run a command in `folder`, in a process group of its own, all of which is killed at last."""
+def environment() -> dict[str, str]:
+    """Return the variables of a user who has this environment activated, and no store but ours."""
     ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
-    ours["PYTHONPATH"] = str(ROOT / "src")
+    return ours | {"PYTHONPATH": str(ROOT / "src")}
+
+
+@contextmanager
+def started(*command: str, folder: Path, **variables: str) -> Iterator[Server]:
+    """Run a command in `folder`, in a process group of its own, all of which is killed at last."""
     log = folder / f"{Path(command[0]).name}.log"
     with (
         log.open("wb") as words,
         subprocess.Popen(
             command,
             cwd=folder,
-            env=ours | environment,
+            env=environment() | variables,
             stdout=words,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -18,7 +18,6 @@ import torch
 from conftest import SMALL_TEST
 from mlflow.entities import Run
 from project import CONTRACT, Project
-from servers import get
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.params import load_params, read_yaml
@@ -304,62 +303,6 @@ def test_ctrl_c_in_a_training_marks_its_run_as_killed(project: Project) -> None:
     assert "Traceback" not in rest
     (killed,) = [run for run in project.runs() if run.data.params["train.epochs"] == "500"]
     assert killed.info.status == "KILLED"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
-def test_the_ui_prints_an_address_on_this_machine_that_answers(project: Project) -> None:
-    with subprocess.Popen(
-        ["mnist12k", "ui"],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        address = line.split()[1]
-        try:
-            server, _, place = address.partition("/#")
-            assert server.startswith("http://127.0.0.1:")
-            experiment_id = project.runs()[0].info.experiment_id
-            assert place.startswith(
-                f"/experiments/{experiment_id}/runs?workflowType=machine_learning"
-            )
-            assert get(f"{server}/health") == "OK"
-            experiment = f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
-            assert "mnist12k" in str(get(experiment))
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
-    assert process.returncode == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminal")
-def test_the_ui_opens_a_browser_for_a_person_at_a_screen(project: Project, tmp_path: Path) -> None:
-    seen, browser = tmp_path / "address", tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\nprintf %s "$1" >"{seen}.new" && mv "{seen}.new" "{seen}"\n')
-    browser.chmod(0o755)
-    terminal, theirs = os.openpty()
-    with subprocess.Popen(
-        ["mnist12k", "ui"],
-        cwd=project.root,
-        env=project.environment() | {"BROWSER": str(browser), "DISPLAY": ":0"},
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        os.close(theirs)
-        told = os.read(terminal, 1000).decode()
-        try:
-            deadline = time.monotonic() + 60
-            while not seen.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
-    os.close(terminal)
-    assert seen.read_text() == told.split()[1]
 
 
 def test_a_loss_that_explodes_is_one_line_a_failed_run_and_the_last_good_runs_model_stays(

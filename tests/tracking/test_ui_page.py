@@ -2,6 +2,9 @@
 
 import os
 import re
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +13,7 @@ import browser
 import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
-from servers import started
+from servers import environment, get, started
 from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.tracking.publish import publish
@@ -18,8 +21,7 @@ from mnist12k.tracking.store import connect
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(browser.PATH is None, reason="there is no Chromium"),
-    pytest.mark.skipif(os.name == "nt", reason="Windows has no process group to kill"),
+    pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGINT nor pseudo-terminals"),
 ]
 
 
@@ -61,6 +63,8 @@ def hosts() -> set[str | None]:
 
 @pytest.fixture(scope="module")
 def browser_page(hosts: set[str | None]) -> Iterator[Page]:
+    if browser.PATH is None:
+        pytest.skip("there is no Chromium")
     with browser.chromium() as running:
         page = running.new_page(viewport={"width": 1800, "height": 1000})
         page.set_default_timeout(browser.MILLISECONDS)
@@ -122,3 +126,44 @@ def test_the_charts_begin_with_what_tells_trainings_apart(page: Page, address: s
 @pytest.mark.usefixtures("page")
 def test_no_page_asks_another_machine_for_anything(hosts: set[str | None]) -> None:
     assert hosts - {None} == {"127.0.0.1"}  # None: an image within the page
+
+
+def test_the_ui_prints_an_address_on_this_machine_that_answers(
+    address: str, runs: list[Run]
+) -> None:
+    server, _, place = address.partition("/#")
+    assert server.startswith("http://127.0.0.1:")
+    experiment_id = runs[0].info.experiment_id
+    assert place.startswith(f"/experiments/{experiment_id}/runs?workflowType=machine_learning")
+    assert get(f"{server}/health") == "OK"
+    experiment = f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
+    assert "mnist12k" in str(get(experiment))
+
+
+def test_the_ui_opens_a_browser_for_a_person_at_a_screen_and_ends_with_ctrl_c(
+    workspace: Path, tmp_path: Path
+) -> None:
+    seen, recorder = tmp_path / "address", tmp_path / "browser"
+    recorder.write_text(f'#!/bin/sh\nprintf %s "$1" >"{seen}.new" && mv "{seen}.new" "{seen}"\n')
+    recorder.chmod(0o755)
+    terminal, theirs = os.openpty()
+    with subprocess.Popen(
+        ["mnist12k", "ui"],
+        cwd=workspace,
+        env=environment() | {"BROWSER": str(recorder), "DISPLAY": ":0"},
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(theirs)
+        told = os.read(terminal, 1000).decode()
+        try:
+            deadline = time.monotonic() + 60
+            while not seen.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=30)
+    os.close(terminal)
+    assert process.returncode == 0
+    assert seen.read_text(encoding="utf-8") == told.split()[1]
