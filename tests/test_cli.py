@@ -20,6 +20,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def start(code: str, folder: Path) -> "subprocess.Popen[str]":
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
 def files(project: Path) -> set[Path]:
     return {path for path in project.rglob("*") if path.is_file()}
 
@@ -108,13 +113,7 @@ def test_output_that_nobody_reads_on_ends_the_command_without_a_traceback(projec
         "cli.load_params = lambda: [print('line', flush=True) for _ in range(100_000)]\n"
         "raise SystemExit(cli.main(['train']))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with start(code, project) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "line\n"
@@ -141,13 +140,7 @@ raise SystemExit(cli.main(["train"]))
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
 def test_ctrl_c_ends_without_a_traceback(project: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SLOW_COMMAND],
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with start(SLOW_COMMAND, project) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
