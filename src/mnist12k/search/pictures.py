@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as draw
 
@@ -28,13 +29,18 @@ def draw_study(study: optuna.Study, folder: Path) -> None:
 
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2:
         return
-    for name, picture in PICTURES.items():
-        with pyplot.rc_context({"backend": "agg"}), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a case with few trials
-            drawn = picture(study)
-        axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
-        figure = axes[0].figure
-        assert isinstance(figure, Figure)
-        figure.set_size_inches(max(7.0, 2.5 * len(axes)), 4.5)
-        save(figure, folder / f"{name}.png")
-        pyplot.close(figure)
+    # Cut to what is drawn, so that no long name is cut off.
+    with pyplot.rc_context({"backend": "agg", "savefig.bbox": "tight"}):
+        for name, picture in PICTURES.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a case with few trials
+                drawn = picture(study)
+            axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
+            figure = axes[0].figure
+            assert isinstance(figure, Figure)
+            figure.set_size_inches(max(7.0, 2.5 * len(axes)), 4.5)
+            for each in axes:
+                each.xaxis.set_minor_formatter(NullFormatter())
+                each.tick_params(axis="x", labelrotation=30)
+            save(figure, folder / f"{name}.png")
+            pyplot.close(figure)
