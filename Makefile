@@ -23,7 +23,7 @@ repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what 
 tune: $(INSTALLED)  ## Search for better hyperparameters; goes on where it was
 	dvc repro pipelines/tune/dvc.yaml
 
-ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1 and print the address of this project's runs
+ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, print and open the address of this project's runs
 	mnist12k ui
 
 screenshots: $(INSTALLED)  ## Take the pictures of docs/ from this project's own runs

@@ -188,7 +188,8 @@ def doctor(params: Params) -> None:
 def ui(_params: Params) -> None:
     """Serve the MLflow UI on 127.0.0.1
 
-    Prints the address at which this project's training runs are listed; Ctrl-C stops it.
+    Prints the address at which this project's training runs are listed, and opens it in a browser
+    where there is a screen; Ctrl-C stops it.
     """
     from mnist12k.tracking.attempts import tracking_errors_in_a_line
     from mnist12k.tracking.ui import serve
