@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.store import connect
+from mnist12k.tracking.ui import _listens
 
 pytestmark = [
     pytest.mark.slow,
@@ -167,3 +170,13 @@ def test_the_ui_opens_a_browser_for_a_person_at_a_screen_and_ends_with_ctrl_c(
     os.close(terminal)
     assert process.returncode == 0
     assert seen.read_text(encoding="utf-8") == told.split()[1]
+
+
+def test_anothers_server_at_the_port_is_not_taken_for_ours() -> None:
+    with socket.socket() as ours, subprocess.Popen([sys.executable, "-c", "input()"]) as another:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        port = ours.getsockname()[1]
+        assert _listens(os.getpid(), port)
+        assert not _listens(another.pid, port)
+        another.kill()

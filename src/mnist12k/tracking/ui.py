@@ -86,10 +86,24 @@ def _free_port() -> int:
 def _comes_up(server: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until a server listens; return False if it ends before."""
     while server.poll() is None:
-        with contextlib.suppress(OSError):
-            socket.create_connection((HOST, port), timeout=1).close()
+        if _listens(server.pid, port):
             return True
         time.sleep(0.1)
+    return False
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Tell whether it is this process, or one that it started, that listens at the port.
+
+    Somebody else's server may have taken the port in the meantime, and would answer as well.
+    """
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for process in (parent, *parent.children(recursive=True))
+            for connection in process.net_connections("inet")
+        )
     return False
 
 
