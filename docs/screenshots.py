@@ -29,11 +29,10 @@ def take_runs(page: Page, address: str) -> None:
         button.click()  # MLflow's assistant opens by itself
     page.wait_for_timeout(1000)
     page.screenshot(path=DOCS / "runs.png")
+    page.set_viewport_size({"width": 1500, "height": 1100})
     page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
     page.get_by_text("Parallel Coordinates").wait_for()
-    page.wait_for_timeout(3000)  # the charts draw themselves one by one
-    page.set_viewport_size({"width": 1500, "height": 1100})
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(5000)  # the charts draw themselves one by one
     page.screenshot(path=DOCS / "charts.png")
     page.set_viewport_size(SIZE)
 

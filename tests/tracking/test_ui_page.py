@@ -120,7 +120,7 @@ def test_the_charts_begin_with_what_tells_trainings_apart(page: Page, address: s
     page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
     expect(page.get_by_text("Trainings", exact=True)).to_be_visible()
     expect(page.get_by_text("Parallel Coordinates")).to_be_visible()
-    titles = ("Trainings", "test/accuracy", "validation/accuracy", "validation/loss", "train/loss")
+    titles = ("Trainings", "test/loss", "validation/accuracy", "validation/loss", "train/loss")
     shown = page.inner_text("body")
     assert sorted(titles, key=shown.index) == list(titles)
     assert "hill/" not in shown[: shown.index(titles[-1])]  # the backprop study's come after
