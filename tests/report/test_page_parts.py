@@ -6,7 +6,7 @@ import pytest
 from mnist12k.backprop.formulas import FORMULAS
 from mnist12k.backprop.network import Network
 from mnist12k.errors import UserError
-from mnist12k.report.page import json_in_html, percent, short
+from mnist12k.report.page import json_in_html, percent, short, words
 from mnist12k.report.page_made import commit
 from mnist12k.report.page_results import answer, benchmarks, calibration, search, seeds
 from mnist12k.report.tables import read_table
@@ -74,12 +74,19 @@ def test_what_has_not_been_run_is_not_shown(tmp_path: Path) -> None:
     assert benchmarks(tmp_path) == []
 
 
-def test_nested_figures_of_a_benchmark_are_named_by_their_path(tmp_path: Path) -> None:
-    text = json.dumps({"ours": {"seconds": 1.5}, "rows": [{"k": 1}, {"k": 2}], "ratio": 2.0})
+def test_nested_figures_of_a_benchmark_are_named_by_their_path_and_its_rows_are_a_table(
+    tmp_path: Path,
+) -> None:
+    rows = [{"k": 1, "of": {"a": 3}}, {"k": 2, "b": "x"}]
+    text = json.dumps({"ours": {"seconds_per_epoch": 1.5}, "rows": rows, "ratio": 2.0})
     (tmp_path / "speed.json").write_text(text, encoding="utf-8")
     (shown,) = benchmarks(tmp_path)
     assert shown["name"] == "speed"
-    assert shown["figures"] == {"ours.seconds": 1.5, "rows.1.k": 1, "rows.2.k": 2, "ratio": 2.0}
+    assert shown["figures"] == {"ours.seconds_per_epoch": 1.5, "ratio": 2.0}
+    assert [words(name) for name in shown["figures"]] == ["ours, seconds per epoch", "ratio"]
+    assert shown["tables"] == {
+        "rows": {"columns": ["k", "of.a", "b"], "rows": [[1, 3, None], [2, None, "x"]]}
+    }
 
 
 def test_an_absent_report_is_told_with_what_makes_it(tmp_path: Path) -> None:

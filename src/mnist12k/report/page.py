@@ -19,7 +19,7 @@ def render(shown: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "short": short}
+    environment.filters |= {"percent": percent, "short": short, "words": words}
     loader = environment.loader
     assert loader is not None
 
@@ -43,6 +43,11 @@ def json_in_html(content: Mapping[str, Any]) -> str:
 def percent(share: float, digits: int = 2) -> str:
     """Return 0.9963 as 99.63 %, its sign not to be parted from it."""
     return f"{share * 100:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def words(name: str) -> str:
+    """Return ours.seconds_per_epoch as "ours, seconds per epoch"."""
+    return name.replace("_", " ").replace(".", ", ")
 
 
 def short(value: object) -> str:

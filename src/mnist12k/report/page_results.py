@@ -136,20 +136,31 @@ def trials(folder: Path) -> dict[str, list[Any]] | None:
 
 
 def benchmarks(folder: Path) -> list[dict[str, Any]]:
-    """Return every measurement's figures under their names, nested ones joined by dots."""
-    return [
-        {"name": path.stem, "figures": dict(_flat(read_figures(path)))}
-        for path in sorted(folder.glob("*.json"))
-    ]
+    """Return every measurement's figures by name, nested ones joined by dots, and its tables."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        figures = read_figures(path)
+        tables = {name: _table(rows) for name, rows in figures.items() if _is_table(rows)}
+        single = {name: value for name, value in figures.items() if name not in tables}
+        found.append({"name": path.stem, "figures": dict(_flat(single)), "tables": tables})
+    return found
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _table(records: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the names of columns, and rows in which None is what a record lacks."""
+    flat = [dict(_flat(record)) for record in records]
+    columns = list(dict.fromkeys(name for record in flat for name in record))
+    return {"columns": columns, "rows": [[r.get(name) for name in columns] for r in flat]}
 
 
 def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            for number, entry in enumerate(value, start=1):
-                yield from _flat(entry, f"{before}{name}.{number}.")
         else:
             yield f"{before}{name}", value
 
