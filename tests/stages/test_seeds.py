@@ -79,6 +79,20 @@ def test_a_summary_is_mean_and_interval_as_computed_by_hand() -> None:
     assert found["training_images"] == 60_000
 
 
+def test_a_study_that_goes_on_shows_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of = [("fast", 0.99), ("fast", 0.98), ("best", 0.97)]
+    rows = [Row(name, seed, 5, None, accuracy, 10) for seed, (name, accuracy) in enumerate(of)]
+    seeds.summarise(rows, 60_000)
+    assert list(json.loads(seeds.FIGURES.read_text("utf-8"))) == ["fast"]
+    assert seeds.PICTURE.stat().st_size > 1000
+    seeds.summarise(rows[2:], 60_000)  # one training has no spread
+    assert not seeds.FIGURES.exists()
+    assert not seeds.PICTURE.exists()
+
+
 def test_the_committed_summary_is_of_the_committed_rows() -> None:
     folder = ROOT / "reports/seeds"
     if not (folder / "metrics.json").is_file():

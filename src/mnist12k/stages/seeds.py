@@ -28,6 +28,7 @@ from mnist12k.report.seeds import draw_seeds
 DATA = Path("data/mnist")
 REPORTS = Path("reports/seeds")
 RESULTS, RECIPES = REPORTS / "results.csv", REPORTS / "recipes.json"
+FIGURES, PICTURE = REPORTS / "metrics.json", REPORTS / "test_accuracy.png"
 Recipes = dict[str, dict[str, object]]
 
 
@@ -45,8 +46,9 @@ class Row(NamedTuple):
 def run(params: Params) -> None:
     """Train every recipe of params.seeds from every seed, one thread a training, on all cores.
 
-    Each training's row is in results.csv as soon as it ends, and stays: a later run trains what is
-    missing. The rows of a recipe that has changed since are left out, and trained again.
+    Each training's row is in results.csv as soon as it ends, and in the summary and the picture of
+    what is there, and stays: a later run trains what is missing. The rows of a recipe that has
+    changed since are left out, and trained again.
     """
     chosen = params.seeds
     recipes: Recipes = {
@@ -66,6 +68,7 @@ def run(params: Params) -> None:
     print(f"{len(done)} trainings are there, {len(todo)} to go, on {images:,} images each")
 
     write_json(RECIPES, recipes)
+    summarise(rows, images)
     # A new process, not a copy of this one: a copy of a process with threads can hang.
     workers = multiprocessing.get_context("spawn").Pool(os.cpu_count(), prepare_worker)
     with workers:
@@ -73,15 +76,12 @@ def run(params: Params) -> None:
             rows.append(row)
             rows.sort(key=lambda row: (chosen.recipes.index(row.recipe), row.seed))
             write_csv(RESULTS, Row._fields, rows)
+            summarise(rows, images)
             print(
                 f"{row.recipe} from seed {row.seed}: "
                 f"test accuracy {row.test_accuracy:.2%}, {row.seconds:.0f} s",
                 flush=True,
             )
-
-    write_json(REPORTS / "metrics.json", summaries(rows, images))
-    accuracies = {name: [r.test_accuracy for r in rows if r.recipe == name] for name in recipes}
-    draw_seeds(accuracies, REPORTS / "test_accuracy.png")
 
 
 def earlier_rows(recipes: Recipes) -> Iterator[Row]:
@@ -123,11 +123,28 @@ def train_once(settings: Train) -> Row:
     )
 
 
+def summarise(rows: list[Row], images: int) -> None:
+    """Write the figures and the picture of every recipe that has trained from two seeds or more."""
+    found = summaries(rows, images)
+    if not found:
+        FIGURES.unlink(missing_ok=True)  # of recipes that have changed since
+        PICTURE.unlink(missing_ok=True)
+        return
+    write_json(FIGURES, found)
+    accuracies = {name: [r.test_accuracy for r in rows if r.recipe == name] for name in found}
+    draw_seeds(accuracies, PICTURE)
+
+
 def summaries(rows: list[Row], images: int) -> dict[str, dict[str, float]]:
-    """Return, by recipe, the mean test accuracy with its 95 % interval, and what surrounds it."""
+    """Return, by recipe, the mean test accuracy with its 95 % interval, and what surrounds it.
+
+    One training alone has neither.
+    """
     found = {}
     for name in dict.fromkeys(row.recipe for row in rows):
         mine = [row for row in rows if row.recipe == name]
+        if len(mine) < 2:
+            continue
         accuracies = [row.test_accuracy for row in mine]
         mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
         half = student_t(len(mine) - 1) * spread / math.sqrt(len(mine))
