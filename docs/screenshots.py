@@ -38,7 +38,7 @@ def take_runs(page: Page, address: str) -> None:
 
 
 def take_report(page: Page) -> None:
-    """Picture the top of the report's page, down to the drawing of the 2-2-2 network."""
+    """Picture the top of the report's page, down to the controls of the 2-2-2 network."""
     page.set_viewport_size({"width": 1100, "height": 1550})
     page.goto((ROOT / "reports/index.html").as_uri())
     page.wait_for_timeout(1000)

@@ -96,7 +96,7 @@ def test_a_study_that_goes_on_shows_what_is_there(
 def test_the_committed_summary_is_of_the_committed_rows() -> None:
     folder = ROOT / "reports/seeds"
     if not (folder / "metrics.json").is_file():
-        pytest.skip("the study has not been run to its end here")
+        pytest.skip("no study has been run here")
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
