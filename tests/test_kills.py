@@ -109,15 +109,34 @@ def test_after_a_kill_while_publishing_make_repro_leaves_one_complete_run(
     assert_one_complete_run(project)
 
 
+# Stops of itself with half of the store written, so that the kill finds it there on any machine.
+HALF_A_STORE = """
+import pathlib, time, sqlalchemy
+from mnist12k.tracking.store import connect
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
+def stop_halfway(*_):
+    if sum(path.stat().st_size for path in pathlib.Path().rglob("mlflow.db")) >= 200_000:
+        print("halfway", flush=True)
+        time.sleep(600)
+
+connect()
+"""
+
+
 def test_a_store_whose_making_was_killed_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from mnist12k.tracking.store import connect; connect()"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        [sys.executable, "-c", HALF_A_STORE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
-        while sum(path.stat().st_size for path in tmp_path.rglob("mlflow.db")) < 200_000:
-            assert process.poll() is None
-            time.sleep(0.001)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "halfway\n"
         process.kill()
+    assert list(tmp_path.glob(".mlflow-*/mlflow.db"))
+    assert not (tmp_path / "mlflow.db").exists()
     with inside(tmp_path):
         client, experiment_id = connect()
         assert client.search_runs([experiment_id]) == []
