@@ -15,10 +15,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from project import CONTRACT, Project
+from servers import environment
 from workspace import inside
 
 from mnist12k.params import load_params
@@ -128,7 +128,7 @@ def test_a_store_whose_making_was_killed_does_not_stand_in_the_way(tmp_path: Pat
     with subprocess.Popen(
         [sys.executable, "-c", HALF_A_STORE],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -53,4 +53,6 @@ def inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+        for name in FOREIGN:  # MLflow writes the store that it is given into its variable
+            os.environ.pop(name, None)
         os.environ.update(hidden)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from mlflow.entities import Run
 from workspace import inside, make_workspace, train_and_evaluate
 
@@ -219,3 +220,31 @@ def test_after_one_failure_nothing_more_is_attempted(capsys: pytest.CaptureFixtu
     attempt(fails)
     assert done == []
     assert capsys.readouterr().err.count("disk full") == 1
+
+
+def test_two_runs_that_record_the_data_set_in_the_same_moment_both_keep_it(
+    workspace: Params,
+) -> None:
+    client, experiment_id = connect()
+    begun: list[str] = []
+
+    def begin() -> str:
+        return create_run(client, experiment_id, workspace, time.time())
+
+    # MLflow adds a data set that it has not found: here another run comes between.
+    def another_comes_between(*given: Any) -> None:
+        if "FROM datasets" in given[2] and not begun:
+            begun.append("")
+            begun[0] = begin()
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "after_cursor_execute", another_comes_between)
+    try:
+        begun.append(begin())
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "after_cursor_execute", another_comes_between)
+    assert len(set(begun)) == 2
+    for run_id in begun:
+        inputs = client.get_run(run_id).inputs
+        assert inputs is not None
+        (data,) = inputs.dataset_inputs
+        assert data.dataset.name == "mnist"

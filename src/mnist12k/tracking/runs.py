@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.fingerprint import DATA, folder_md5, training_fingerprint
@@ -37,7 +38,14 @@ def create_run(client: MlflowClient, experiment_id: str, params: Params, started
     source = LocalArtifactDatasetSource(str(DATA))
     dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
     context = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+    inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        # MLflow adds a data set that it has not found, and fails if another run has just done so.
+        client.log_inputs(run_id, inputs)
     return run_id
 
 
