@@ -1,8 +1,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -65,6 +67,31 @@ def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
     write_predictions(tmp_path / "theirs.csv", [], labels=LABELS[1:])
     with pytest.raises(UserError, match="measured on other test images"):
         compare(tmp_path / "ours.csv", tmp_path / "theirs.csv")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "champion_then", "reason"),
+    [(range(40), 2, " Not champion: not better"), ([], 1, " Champion: better than version 2")],
+)
+def test_of_two_first_models_in_the_same_moment_the_later_is_judged_by_the_earlier(
+    client: MlflowClient, wrong: Sequence[int], champion_then: int, reason: str
+) -> None:
+    came: list[str] = []
+
+    def another_comes_between(*given: Any) -> None:
+        if "INSERT INTO registered_model_aliases" in given[2] and not came:
+            came.append("")
+            came[0] = challenge(client, range(20))
+            write_predictions(PREDICTIONS, wrong)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", another_comes_between)
+    try:
+        told = challenge(client, wrong)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", another_comes_between)
+    assert " Champion: there was none." in came[0]
+    assert reason in told
+    assert champion(client) == champion_then
 
 
 def test_the_first_model_is_champion(client: MlflowClient) -> None:

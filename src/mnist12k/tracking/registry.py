@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from scipy.stats import binomtest
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import connect, is_there_already
+from mnist12k.tracking.store import again_if_outrun, connect, is_there_already
 
 MODEL = "mnist12k-cnn"
 CHAMPION = "champion"
@@ -61,9 +61,8 @@ def register(client: MlflowClient, run_id: str, source: str, accuracy: float, le
         )
     elif version.description:  # given last: what was broken off has none
         return ""
-    moves, reason = _judge_present_champion(client, level)
-    if moves:
-        client.set_registered_model_alias(MODEL, CHAMPION, version.version)
+    number = version.version
+    reason = again_if_outrun(lambda: _challenge(client, number, level))
     description = f"{accuracy:.2%} of the test images. {reason}"
     client.update_model_version(MODEL, version.version, description)
     return f"{MODEL} version {version.version}: {description}"
@@ -94,6 +93,14 @@ def find_champion(client: MlflowClient) -> ModelVersion | None:
         if error.error_code not in NO_CHAMPION:  # a server that fails says nothing of champions
             raise
         return None
+
+
+def _challenge(client: MlflowClient, number: str, level: float) -> str:
+    """Make a version champion if it is better than the present one; say why, or why not."""
+    moves, reason = _judge_present_champion(client, level)
+    if moves:
+        client.set_registered_model_alias(MODEL, CHAMPION, number)
+    return reason
 
 
 def _judge_present_champion(client: MlflowClient, level: float) -> tuple[bool, str]:

@@ -11,12 +11,12 @@ from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.fingerprint import DATA, folder_md5, training_fingerprint
 from mnist12k.params import Params
 from mnist12k.processes import is_gone, this_process
+from mnist12k.tracking.store import again_if_outrun
 
 FINGERPRINT = "mnist12k.fingerprint"
 PROCESS = "mnist12k.process"
@@ -39,13 +39,7 @@ def create_run(client: MlflowClient, experiment_id: str, params: Params, started
     dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
     context = InputTag("mlflow.data.context", "training")
     inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
-    try:
-        client.log_inputs(run_id, inputs)
-    except MlflowException as error:
-        if error.error_code != "BAD_REQUEST":
-            raise
-        # MLflow adds a data set that it has not found, and fails if another run has just done so.
-        client.log_inputs(run_id, inputs)
+    again_if_outrun(lambda: client.log_inputs(run_id, inputs))
     return run_id
 
 

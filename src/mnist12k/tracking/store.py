@@ -3,7 +3,9 @@
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 from mlflow import MlflowClient
@@ -11,6 +13,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from mnist12k.stores import store_root
+
+T = TypeVar("T")
 
 EXPERIMENT = "mnist12k"
 # They tell of every table that they make, of every GPU that is not there, and of errors, at
@@ -57,6 +61,20 @@ def connect() -> tuple[MlflowClient, str]:
 def is_there_already(error: MlflowException) -> bool:
     """Tell whether something could not be made because another process had been quicker."""
     return str(error.error_code) == "RESOURCE_ALREADY_EXISTS"
+
+
+def again_if_outrun(action: Callable[[], T]) -> T:
+    """Return what `action` returns, done once more if another process has just added the same.
+
+    MLflow looks for a data set or an alias, and adds what it has not found: of two that do so in
+    the same moment, one is refused. It finds the other's the next time.
+    """
+    try:
+        return action()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        return action()
 
 
 def _make_database(path: Path, artifacts: str) -> None:
