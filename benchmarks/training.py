@@ -165,7 +165,6 @@ def measure(way: str, recipe: Train, epochs: int) -> None:
         "ours": lambda: our_epochs(recipe, epochs),
     }
     if way != "ours":
-        os.environ["ONEDNN_MAX_CPU_ISA"] = "DEFAULT"  # as it is where nobody has set it
     _warm_up, *timed = ways[way]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if way == "plain_loop_2_workers":

@@ -107,7 +107,7 @@ def test_a_file_of_no_use_is_named_and_set_aside(
 
 def test_a_checkpoint_of_another_training_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "training.pt"
-    keys = ("network", "average", "optimizer", "generators", "history")
+    keys = ("network", "average", "optimizer", "generator", "history")
     Checkpoint(path, "one").save(dict.fromkeys(keys))
     assert Checkpoint(path, "one").state is not None
     assert "of another training" in (Checkpoint(path, "two").problem or "")

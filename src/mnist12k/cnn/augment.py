@@ -52,13 +52,20 @@ def warp(
     y_to_x = (cos * shears.tan() - sin) / scales
     x_to_y, y_to_y = sin / scales, cos / scales
     right, down = 2 * shifts
-    maps = torch.stack(
+    centres = (2 * torch.arange(images.shape[-1], device=images.device) + 1) / images.shape[-1] - 1
+    grid = torch.stack(
         [
-            torch.stack([x_to_x, y_to_x, -(x_to_x * right + y_to_x * down)], dim=1),
-            torch.stack([x_to_y, y_to_y, -(x_to_y * right + y_to_y * down)], dim=1),
+            outer_sum(x_to_x, y_to_x, -(x_to_x * right + y_to_x * down), centres),
+            outer_sum(x_to_y, y_to_y, -(x_to_y * right + y_to_y * down), centres),
         ],
-        dim=1,
+        dim=3,
     )
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     # grid_sample's outside is 0: shift the grey levels so that 0 stands for `fill`.
     return F.grid_sample(images - fill, grid, mode=interpolation, align_corners=False) + fill
+
+
+def outer_sum(by_x: Tensor, by_y: Tensor, constant: Tensor, centres: Tensor) -> Tensor:
+    """Return by_x * x + by_y * y + constant, each of shape (n,), at all centres: (n, y, x)."""
+    along_x = by_x.unsqueeze(1) * centres
+    along_y = by_y.unsqueeze(1) * centres + constant.unsqueeze(1)
+    return along_x.unsqueeze(1) + along_y.unsqueeze(2)

@@ -10,7 +10,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.files import written_whole
 
 State = dict[str, Any]
-KEYS = {"fingerprint", "network", "average", "optimizer", "generators", "history"}
+KEYS = {"fingerprint", "network", "average", "optimizer", "generator", "history"}
 
 
 class Checkpoint:

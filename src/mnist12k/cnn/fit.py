@@ -13,9 +13,8 @@ from mnist12k.cnn.average import in_place_of, put, update, weights_of
 from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.history import Epoch, Step
-from mnist12k.cnn.network import to_unit_range, trained_by
+from mnist12k.cnn.network import drawing_from, to_unit_range
 from mnist12k.cnn.schedules import learning_rate
-from mnist12k.cnn.team import LARGEST, team_of
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.params import Train
@@ -43,8 +42,7 @@ def fit(
     training, validation = training.to(device), validation.to(device)
     count = len(training.labels)
     steps_per_epoch = math.ceil(count / settings.batch_size)
-    threads = min(torch.get_num_threads(), LARGEST) if device.type == "cpu" else 1
-    generators = new_generators(settings.seed, threads, device)
+    generator = torch.Generator(device).manual_seed(settings.seed)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=settings.learning_rate,
@@ -53,7 +51,6 @@ def fit(
         weight_decay=settings.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    parameters = list(network.parameters())
     weights = weights_of(network)
     average = [value.clone() for value in weights]
     history: list[Epoch] = []
@@ -61,46 +58,35 @@ def fit(
         network.load_state_dict(checkpoint.state["network"])
         put(checkpoint.state["average"], average)
         optimizer.load_state_dict(checkpoint.state["optimizer"])
-        for generator, state in zip(generators, checkpoint.state["generators"], strict=True):
-            generator.set_state(state)
+        generator.set_state(checkpoint.state["generator"])
         history = checkpoint.history()
     keep_freed_memory()
 
-    def compute(chosen: Tensor, thread: int) -> list[Tensor]:
-        """Return the sum of some images' losses, of right answers, and its gradients."""
-        images = to_unit_range(training.images[chosen])
-        labels = training.labels[chosen]
-        logits = network(augment(images, settings, generators[thread]))
-        loss = F.cross_entropy(
-            logits, labels, label_smoothing=settings.label_smoothing, reduction="sum"
-        )
-        right = (logits.detach().argmax(dim=1) == labels).sum()
-        return [loss.detach(), right, *torch.autograd.grad(loss, parameters)]
-
-    with team_of(threads) as team, trained_by(network, team, generators):
+    with drawing_from(generator, network):
         for epoch in range(len(history) + 1, settings.epochs + 1):
             started = time.perf_counter()
             network.train()
             loss_sum = torch.zeros((), device=device)
             correct = torch.zeros((), device=device)
-            order = torch.randperm(count, generator=generators[0], device=device)
+            order = torch.randperm(count, generator=generator, device=device)
             for step, chosen in enumerate(order.split(settings.batch_size), start=1):
                 steps_before = (epoch - 1) * steps_per_epoch + step - 1
                 rate = learning_rate(settings, steps_before, steps_per_epoch)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                loss, right, *gradients = team.sum(compute, chosen)
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    # In its parameter's memory layout, which the fused optimizer relies on.
-                    parameter.grad = torch.empty_like(parameter)
-                    torch.div(gradient, len(chosen), out=parameter.grad)
+                labels = training.labels[chosen]
+                images = augment(to_unit_range(training.images[chosen]), settings, generator)
+                logits = network(images)
+                loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+                optimizer.zero_grad()
+                loss.backward()
                 optimizer.step()
                 update(average, weights, settings.average, steps_before)
 
-                loss_sum += loss
-                correct += right
+                loss_sum += loss.detach() * len(chosen)
+                correct += (logits.detach().argmax(dim=1) == labels).sum()
                 if on_step is not None:
-                    on_step(Step(epoch, step, rate, loss / len(chosen)))
+                    on_step(Step(epoch, step, rate, loss.detach()))
 
             # Here and no earlier: every look at a figure waits for the device.
             require_finite(loss_sum, epoch, rate)
@@ -123,20 +109,13 @@ def fit(
                         "network": network.state_dict(),
                         "average": average,
                         "optimizer": optimizer.state_dict(),
-                        "generators": [generator.get_state() for generator in generators],
+                        "generator": generator.get_state(),
                         "history": [tuple(epoch) for epoch in history],
                     }
                 )
             on_epoch(history[-1])
     put(average, weights)
     return history
-
-
-def new_generators(seed: int, count: int, device: torch.device) -> list[torch.Generator]:
-    """Return generators of which the first is seeded, and the others from the first."""
-    first = torch.Generator(device).manual_seed(seed)
-    seeds = [int(torch.randint(2**62, (), generator=first)) for _ in range(count - 1)]
-    return [first, *(torch.Generator(device).manual_seed(seed) for seed in seeds)]
 
 
 def require_finite(loss_sum: Tensor, epoch: int, rate: float) -> None:

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from mnist12k.cnn.augment import moves, warp
 from mnist12k.cnn.average import share
-from mnist12k.cnn.fit import keep_freed_memory, new_generators
+from mnist12k.cnn.fit import keep_freed_memory
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.network import LAYERS, MEAN, STD, Block, Dropout, Network, trained_by
+from mnist12k.cnn.network import LAYERS, MEAN, STD, Block, Dropout, Network, drawing_from
 from mnist12k.cnn.schedules import learning_rate
-from mnist12k.cnn.team import team_of
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.params import Train
@@ -54,7 +53,7 @@ def fit_fused(
     training, validation = training.to(device), validation.to(device)
     count, held_out = len(training.labels), len(validation.labels)
     steps_per_epoch = math.ceil(count / batch_size)
-    generators = [new_generators(own.seed, 1, device)[0] for own in settings]
+    generators = [torch.Generator(device).manual_seed(own.seed) for own in settings]
     dropouts = dropouts_of(networks)
     keep_freed_memory()
 
@@ -80,9 +79,9 @@ def fit_fused(
     ranges = tensor([[s.rotation, s.shift, s.scale, s.shear, s.fill / 255] for s in settings])
     histories: list[list[Epoch]] = [[] for _ in settings]
 
-    with team_of(1) as team, ExitStack() as stack:
+    with ExitStack() as stack:
         for network, generator in zip(networks, generators, strict=True):
-            stack.enter_context(trained_by(network.train(), team, [generator]))
+            stack.enter_context(drawing_from(generator, network.train()))
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             steps = range((epoch - 1) * steps_per_epoch, epoch * steps_per_epoch)

@@ -1,6 +1,6 @@
 """The network: seven 3x3 convolutions, 12,442 parameters."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist12k.cnn.team import SharedNorm, Team
+from mnist12k.cnn import cpu_block
 
 # Mean and standard deviation of MNIST's training pixels, scaled to [0, 1].
 MEAN, STD = 0.1307, 0.3081
@@ -34,31 +34,22 @@ LAYERS = (
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` that draws from `generator`, and on a CPU fast.
-
-    There PyTorch draws one number after another; sixteen random bits a value, a quarter of an int64
-    each, make the same choice in a fifth of the time, at a rate that is right to 1/65,536.
-    """
+    """`nn.Dropout` that draws from a generator of its own, or from PyTorch's where it has none."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.generator: Callable[[], torch.Generator | None] = lambda: None  # PyTorch's own
+        self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Set each value to 0 with probability `rate`, and scale the others up, while training."""
         if not self.training or self.rate == 0:
             return x
-        if x.device.type != "cpu":
-            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator())
+        if x.device.type == "cpu":
+            kept = torch.ones_like(x, memory_format=torch.channels_last)
+            cpu_block.drop_(kept, self.rate, self.generator)
         else:
-            count = x.numel()
-            bits = torch.empty((count + 3) // 4, dtype=torch.int64)
-            bits.random_(-(2**63), None, generator=self.generator())
-            lowest_kept = round(self.rate * 2**16) - 2**15
-            kept = torch.empty(count)
-            torch.ge(bits.view(torch.int16)[:count], lowest_kept, out=kept)
-            kept = kept.as_strided(x.size(), x.stride())
+            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
         return x * kept.mul_(1 / (1 - self.rate))
 
 
@@ -71,16 +62,13 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(layer.channels_out)
         self.pool = nn.MaxPool2d(2) if layer.pool else None
         self.dropout = Dropout(dropout)
-        self.team: Team | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels_out, h', w')."""
-        x = self.conv(x)
-        if self.training and self.team is not None and self.team.size > 1:
-            x = SharedNorm.apply(x, self.norm.weight, self.norm.bias, self.norm, self.team)
-        else:
-            x = self.norm(x)
-        x = F.relu(x)
+        if self.training and x.device.type == "cpu":
+            own = self.dropout
+            return cpu_block.forward(x, self.conv, self.norm, self.pool, own.rate, own.generator)
+        x = F.relu(self.norm(self.conv(x)))
         if self.pool is not None:
             x = self.pool(x)
         dropped: Tensor = self.dropout(x)
@@ -117,20 +105,16 @@ def parameter_count(network: nn.Module) -> int:
 
 
 @contextmanager
-def trained_by(
-    network: nn.Module, team: Team, generators: Sequence[torch.Generator]
-) -> Iterator[None]:
-    """Let the threads of `team` train `network`, each drawing from its own generator."""
-    blocks = [module for module in network.modules() if isinstance(module, Block)]
-    for block in blocks:
-        block.team = team
-        block.dropout.generator = lambda: generators[team.number]
+def drawing_from(generator: torch.Generator, network: nn.Module) -> Iterator[None]:
+    """Let the dropouts of `network` draw from `generator` while the block runs."""
+    dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
+    for dropout in dropouts:
+        dropout.generator = generator
     try:
         yield
     finally:
-        for block in blocks:
-            block.team = None
-            block.dropout.generator = lambda: None
+        for dropout in dropouts:
+            dropout.generator = None
 
 
 def new_network(dropout: float | Sequence[float], seed: int, device: torch.device) -> Network:
