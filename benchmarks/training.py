@@ -164,7 +164,6 @@ def measure(way: str, recipe: Train, epochs: int) -> None:
         "tensor_loop": lambda: loop_epochs(recipe, TensorBatches(recipe), epochs),
         "ours": lambda: our_epochs(recipe, epochs),
     }
-    if way != "ours":
     _warm_up, *timed = ways[way]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if way == "plain_loop_2_workers":
