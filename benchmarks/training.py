@@ -7,8 +7,9 @@ plain_loop   a DataLoader over PIL images, torchvision's transforms, PyTorch's o
 tensor_loop  the same loop, but MNIST is one tensor and a batch is augmented at once
 ours         mnist12k.cnn.fit
 
-Each way runs in a process of its own, on all cores, for a warm-up epoch and then as many as are
-timed; the median counts. Memory is the process's peak and its workers'. Data must lie in data/mnist
+Each way runs in a process of its own, on all cores, for a warm-up epoch and one that is timed; all
+ways take turns, three times, so that a machine that slows down meanwhile slows all of them; the
+median counts. Memory is the process's peak and its workers'. Data must lie in data/mnist
 (`dvc repro fetch`). The machine must be idle.
 """
 
@@ -40,7 +41,7 @@ from mnist12k.params import Train, load_params
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data/mnist"
 WAYS = ("plain_loop_0_workers", "plain_loop_2_workers", "tensor_loop", "ours")
-TIMED = 3  # epochs
+ROUNDS = 3
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
@@ -101,8 +102,8 @@ class TensorBatches:
             yield (images - 0.1307) / 0.3081, self.digits.labels[chosen]
 
 
-def loop_epochs(recipe: Train, batches: Batches, epochs: int) -> list[float]:
-    """Train as PyTorch's tutorials do; return the seconds of each epoch."""
+def loop_seconds(recipe: Train, batches: Batches) -> float:
+    """Train as PyTorch's tutorials do; return the seconds of the second epoch."""
     torch.manual_seed(recipe.seed)
     network = plain_network(recipe.dropout)
     optimizer = torch.optim.SGD(
@@ -125,8 +126,8 @@ def loop_epochs(recipe: Train, batches: Batches, epochs: int) -> list[float]:
     if recipe.average:
         rule = get_ema_multi_avg_fn(recipe.average)
         average = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
-    seconds = []
-    for _ in range(epochs):
+    seconds = 0.0
+    for _ in range(2):
         started = time.perf_counter()
         network.train()
         loss_sum = 0.0
@@ -139,12 +140,12 @@ def loop_epochs(recipe: Train, batches: Batches, epochs: int) -> list[float]:
             if average is not None:
                 average.update_parameters(network)
             loss_sum += loss.item()
-        seconds.append(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
     return seconds
 
 
-def our_epochs(recipe: Train, epochs: int) -> list[float]:
-    """Train by `fit`, without validation as in the loops; return the seconds of each epoch."""
+def our_seconds(recipe: Train) -> float:
+    """Train by `fit`, without validation as in the loops; return the seconds of the second epoch."""
     from mnist12k.cnn.fit import fit
     from mnist12k.cnn.network import new_network
     from mnist12k.digits.dataset import load_training_digits, split
@@ -152,27 +153,35 @@ def our_epochs(recipe: Train, epochs: int) -> list[float]:
     training, validation = split(load_training_digits(DATA), recipe.validation_size)
     network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
     nothing = validation.subset(torch.arange(0))
-    history = fit(network, training, nothing, recipe.model_copy(update={"epochs": epochs}))
-    return [epoch.seconds for epoch in history]
+    return fit(network, training, nothing, recipe.model_copy(update={"epochs": 2}))[-1].seconds
 
 
-def measure(way: str, recipe: Train, epochs: int) -> None:
+def measure(way: str, recipe: Train) -> None:
     """Run one way in this process, and print what it took."""
-    ways: dict[str, Callable[[], list[float]]] = {
-        "plain_loop_0_workers": lambda: loop_epochs(recipe, pil_batches(recipe, 0), epochs),
-        "plain_loop_2_workers": lambda: loop_epochs(recipe, pil_batches(recipe, 2), epochs),
-        "tensor_loop": lambda: loop_epochs(recipe, TensorBatches(recipe), epochs),
-        "ours": lambda: our_epochs(recipe, epochs),
+    ways: dict[str, Callable[[], float]] = {
+        "plain_loop_0_workers": lambda: loop_seconds(recipe, pil_batches(recipe, 0)),
+        "plain_loop_2_workers": lambda: loop_seconds(recipe, pil_batches(recipe, 2)),
+        "tensor_loop": lambda: loop_seconds(recipe, TensorBatches(recipe)),
+        "ours": lambda: our_seconds(recipe),
     }
-    _warm_up, *timed = ways[way]()
+    seconds = ways[way]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if way == "plain_loop_2_workers":
         peak += 2 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    found = {"seconds_per_epoch": statistics.median(timed), "peak_memory_mib": peak / 1024}
+    found = {"seconds_per_epoch": seconds, "peak_memory_mib": peak / 1024}
     print(json.dumps({name: round(value, 2) for name, value in found.items()}))
 
 
-def measured(way: str, recipe: str) -> dict[str, float]:
+def measured(tasks: list[tuple[str, str]]) -> list[dict[str, float]]:
+    """Run ways with recipes in turns; return what each took, the median of its rounds."""
+    rounds = [[measured_once(*task) for task in tasks] for _ in range(ROUNDS)]
+    return [
+        {name: statistics.median(each[name] for each in same) for name in same[0]}
+        for same in zip(*rounds, strict=True)
+    ]
+
+
+def measured_once(way: str, recipe: str) -> dict[str, float]:
     """Run one way in a process of its own, and return what it took."""
     command = [sys.executable, __file__, "--way", way, "--recipe", recipe]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
@@ -189,13 +198,16 @@ def main() -> None:
     chosen = parser.parse_args()
     params = load_params(ROOT / "params.yaml")
     if chosen.way:
-        return measure(chosen.way, params.training(chosen.recipe, 1, 5000), 1 + TIMED)
+        return measure(chosen.way, params.training(chosen.recipe, 1, 5000))
 
-    ways = {way: measured(way, chosen.recipe) for way in WAYS}
+    plain_without_workers = WAYS[0]
+    *of_ways, reference, ours_fast = measured(
+        [*((way, chosen.recipe) for way in WAYS), (plain_without_workers, "seed"), ("ours", "fast")]
+    )
+    ways = dict(zip(WAYS, of_ways, strict=True))
     plain = min(WAYS[:2], key=lambda way: ways[way]["seconds_per_epoch"])
-    reference = measured(plain, "seed")
     fast, seed = params.recipes["fast"].epochs, params.recipes["seed"].epochs
-    our_time = fast * measured("ours", "fast")["seconds_per_epoch"]
+    our_time = fast * ours_fast["seconds_per_epoch"]
     reference_time = seed * reference["seconds_per_epoch"]
     result = {
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
@@ -208,7 +220,7 @@ def main() -> None:
         "ours": ways["ours"],
         "ratio": round(ways[plain]["seconds_per_epoch"] / ways["ours"]["seconds_per_epoch"], 2),
         "fast_against_the_reference": {
-            "reference_recipe_in_the_plain_loop_seconds": round(reference_time, 1),
+            "reference_recipe_in_the_plain_loop_without_workers_seconds": round(reference_time, 1),
             "fast_seconds": round(our_time, 1),
             "ratio": round(reference_time / our_time, 1),
         },

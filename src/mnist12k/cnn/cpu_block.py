@@ -47,17 +47,18 @@ class BatchNorm(torch.autograd.Function):
         """Normalise `x` to which `left_out`, of shape (c,), was not added; `norm` keeps count."""
         x = x.contiguous(memory_format=torch.channels_last)
         result = torch.empty_like(x)
-        (rows, result_rows), row, channel_sums = layout(x, result)
-        count = x.numel() // x.shape[1]
+        (rows, result_rows), row, channel_means = layout(x, result)
         squares = torch.mul(rows, rows, out=result_rows)  # soon overwritten
-        mean, mean_square = channel_sums(rows, squares) / count
-        variance = mean_square - mean * mean
-        move_statistics(norm, mean + left_out, variance * count / (count - 1))
-        scale = (variance + norm.eps).rsqrt()
-        mean, scale = mean.to(x.dtype), scale.to(x.dtype)
+        mean, mean_square = channel_means(rows, squares)
+        variance = torch.addcmul(mean_square, mean, mean, value=-1)
+        count = x.numel() // x.shape[1]
+        move_statistics(norm, mean + left_out, variance * (count / (count - 1)))
+        scale = (variance + norm.eps).rsqrt().to(x.dtype)
+        mean = mean.to(x.dtype)
         ctx.save_for_backward(x, weight, mean, scale)
         slope = weight * scale
-        torch.addcmul(row(bias - mean * slope), rows, row(slope), out=result_rows)
+        offset = torch.addcmul(bias, mean, slope, value=-1)
+        torch.addcmul(row(offset), rows, row(slope), out=result_rows)
         return result
 
     @staticmethod
@@ -66,31 +67,32 @@ class BatchNorm(torch.autograd.Function):
         x, weight, mean, scale = ctx.saved_tensors
         above = gradients[0].contiguous(memory_format=torch.channels_last)
         of_x = torch.empty_like(x)
-        (rows, above_rows, of_x_rows), row, channel_sums = layout(x, above, of_x)
-        count = x.numel() // x.shape[1]
+        (rows, above_rows, of_x_rows), row, channel_means = layout(x, above, of_x)
         products = torch.mul(above_rows, rows, out=of_x_rows)
-        of_bias, product_sum = channel_sums(above_rows, products).to(x.dtype)
-        of_weight = (product_sum - mean * of_bias) * scale
+        of_shift, product = channel_means(above_rows, products).to(x.dtype)
+        of_slope = torch.addcmul(product, mean, of_shift, value=-1) * scale
         slope = weight * scale
-        by_x = slope * scale * of_weight / -count
-        torch.addcmul(row(slope * of_bias / -count - by_x * mean), rows, row(by_x), out=of_x_rows)
+        by_x = slope * scale * -of_slope
+        constant = torch.addcmul(slope * of_shift, by_x, mean).neg_()
+        torch.addcmul(row(constant), rows, row(by_x), out=of_x_rows)
         of_x_rows.addcmul_(above_rows, row(slope))
-        return of_x, of_weight, of_bias, None, torch.zeros_like(of_bias)
+        count = x.numel() // x.shape[1]
+        return of_x, of_slope * count, of_shift * count, None, torch.zeros_like(of_shift)
 
 
 def layout(*tensors: Tensor) -> tuple[list[Tensor], Callable[..., Tensor], Callable[..., Tensor]]:
     """Return tensors of one shape, (n, c, h, w) channels last, as (n * h, w * c); and functions.
 
-    One repeats (c,) values into a row; one sums k such tensors to (k, c), the last step in float64.
+    One repeats (c,) values into a row; one takes the means of k such tensors, float64 of (k, c).
     """
     n, c, h, w = tensors[0].shape
     return (
         [tensor.permute(0, 2, 3, 1).view(n * h, w * c) for tensor in tensors],
         lambda values: values.expand(w, c).reshape(-1),
         lambda *rows: (
-            torch.stack([some.sum(dim=0) for some in rows])
+            torch.stack([some.mean(dim=0) for some in rows])
             .view(-1, w, c)
-            .sum(dim=1, dtype=torch.float64)
+            .mean(dim=1, dtype=torch.float64)
         ),
     )
 
