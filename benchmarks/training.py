@@ -145,7 +145,7 @@ def loop_seconds(recipe: Train, batches: Batches) -> float:
 
 
 def our_seconds(recipe: Train) -> float:
-    """Train by `fit`, without validation as in the loops; return the seconds of the second epoch."""
+    """Train by `fit`, without validation, as the loops do; return the second epoch's seconds."""
     from mnist12k.cnn.fit import fit
     from mnist12k.cnn.network import new_network
     from mnist12k.digits.dataset import load_training_digits, split
