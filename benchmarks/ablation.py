@@ -33,6 +33,7 @@ WITHOUT: dict[str, dict[str, object]] = {
     "the one-cycle schedule": {"schedule": "cosine"},
     "Nesterov": {"nesterov": False},
     "weight decay": {"weight_decay": 0},
+    "dropout": {"dropout": 0},
     "rotation": {"rotation": 0},
     "shift": {"shift": 0},
     "scale": {"scale": 0},

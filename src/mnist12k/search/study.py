@@ -122,9 +122,9 @@ def new_pruner(params: Params) -> BasePruner:
     match params.tune.pruner:
         case "hyperband":
             epochs = params.recipes[params.tune.recipe].epochs
-            return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=2)
+            return HyperbandPruner(min_resource=1, max_resource=epochs)
         case "median":
-            return MedianPruner()
+            return MedianPruner(n_startup_trials=2)  # of 40 trials, Optuna's 5 would cost a tenth
         case "wilcoxon":
             return WilcoxonPruner()
         case "none":
