@@ -42,5 +42,9 @@ def draw_study(study: optuna.Study, folder: Path) -> None:
             for each in axes:
                 each.xaxis.set_minor_formatter(NullFormatter())
                 each.tick_params(axis="x", labelrotation=30)
+                legend = each.get_legend()
+                if name == "intermediate_values" and legend is not None:
+                    each.set_yscale("log")  # losses
+                    legend.remove()  # a line for every trial
             save(figure, folder / f"{name}.png")
             pyplot.close(figure)
