@@ -7,6 +7,9 @@ plain_loop   a DataLoader over PIL images, torchvision's transforms, PyTorch's o
 tensor_loop  the same loop, but MNIST is one tensor and a batch is augmented at once
 ours         mnist12k.cnn.fit
 
+Where there is an accelerator, whole trainings by `fit` on it are timed besides: as it is, without
+a CUDA graph, and with train.deterministic.
+
 Each way runs in a process of its own, on all cores, for a warm-up epoch and one that is timed; all
 ways take turns, three times, so that a machine that slows down meanwhile slows all of them; the
 median counts. Memory is the process's peak and its workers'. Data must lie in data/mnist
@@ -34,6 +37,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
+from mnist12k.cnn.device import device_name
 from mnist12k.digits.dataset import SPLIT_SEED
 from mnist12k.files import write_json
 from mnist12k.params import Train, load_params
@@ -41,6 +45,7 @@ from mnist12k.params import Train, load_params
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data/mnist"
 WAYS = ("plain_loop_0_workers", "plain_loop_2_workers", "tensor_loop", "ours")
+ACCELERATED = ("accelerated", "accelerated_without_graph", "accelerated_deterministic")
 ROUNDS = 3
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -156,6 +161,23 @@ def our_seconds(recipe: Train) -> float:
     return fit(network, training, nothing, recipe.model_copy(update={"epochs": 2}))[-1].seconds
 
 
+def accelerated_seconds(way: str, recipe: Train) -> float:
+    """Train by `fit` on the accelerator to the end, without validation; return all its seconds."""
+    from mnist12k.cnn import fit
+    from mnist12k.cnn.device import be_deterministic, pick_device
+    from mnist12k.cnn.network import new_network
+    from mnist12k.digits.dataset import load_training_digits, split
+
+    if way == "accelerated_without_graph":
+        fit.replayed = lambda step, _generators: step
+    if way == "accelerated_deterministic":
+        be_deterministic()
+    training, validation = split(load_training_digits(DATA), recipe.validation_size)
+    network = new_network(recipe.dropout, recipe.seed, pick_device("auto"))
+    nothing = validation.subset(torch.arange(0))
+    return sum(epoch.seconds for epoch in fit.fit(network, training, nothing, recipe))
+
+
 def measure(way: str, recipe: Train) -> None:
     """Run one way in this process, and print what it took."""
     ways: dict[str, Callable[[], float]] = {
@@ -164,6 +186,9 @@ def measure(way: str, recipe: Train) -> None:
         "tensor_loop": lambda: loop_seconds(recipe, TensorBatches(recipe)),
         "ours": lambda: our_seconds(recipe),
     }
+    if way in ACCELERATED:
+        print(json.dumps({"seconds": round(accelerated_seconds(way, recipe), 2)}))
+        return
     seconds = ways[way]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if way == "plain_loop_2_workers":
@@ -193,7 +218,9 @@ def measured_once(way: str, recipe: str) -> dict[str, float]:
 def main() -> None:
     """Measure every way with the default recipe, and the seed's in the plain loop; write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--way", choices=WAYS, help="measure this one here, and print it")
+    parser.add_argument(
+        "--way", choices=WAYS + ACCELERATED, help="measure this one here, and print it"
+    )
     parser.add_argument("--recipe", default="best")
     chosen = parser.parse_args()
     params = load_params(ROOT / "params.yaml")
@@ -225,6 +252,14 @@ def main() -> None:
             "ratio": round(reference_time / our_time, 1),
         },
     }
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        tasks = [(way, recipe) for recipe in ("fast", "best") for way in ACCELERATED]
+        found = zip(tasks, measured(tasks), strict=True)
+        result["accelerator"] = device_name(accelerator)
+        result["seconds_of_whole_trainings_on_it"] = {
+            f"{recipe}, {way}": seconds["seconds"] for (way, recipe), seconds in found
+        }
     write_json(Path(__file__).with_suffix(".json"), result)
     print(json.dumps(result, indent=2))
     return None

@@ -15,9 +15,12 @@ def weights_of(network: nn.Module) -> Weights:
 
 
 @torch.no_grad()
-def update(average: Weights, weights: Weights, decay: float, step: int) -> None:
-    """Move `average`, in place, its `share` of the way to `weights`. A decay of 0 is a copy."""
-    torch._foreach_lerp_(average, weights, share(decay, step))
+def update(average: Weights, weights: Weights, fraction: float | Tensor) -> None:
+    """Move `average`, in place, that far towards `weights`; a fraction of 1 is a copy."""
+    if isinstance(fraction, Tensor):
+        torch._foreach_lerp_(average, weights, [fraction] * len(weights))
+    else:
+        torch._foreach_lerp_(average, weights, fraction)
 
 
 def share(decay: float, step: int) -> float:

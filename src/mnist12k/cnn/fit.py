@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist12k.cnn.augment import augment
-from mnist12k.cnn.average import in_place_of, put, update, weights_of
+from mnist12k.cnn.average import in_place_of, put, share, update, weights_of
 from mnist12k.cnn.checkpoint import Checkpoint
+from mnist12k.cnn.cuda_graph import replayed
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.history import Epoch, Step
 from mnist12k.cnn.network import drawing_from, to_unit_range
@@ -62,31 +63,41 @@ def fit(
         history = checkpoint.history()
     keep_freed_memory()
 
+    loss_sum = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device)
+
+    def take_step(chosen: Tensor, rate: float | Tensor, fraction: float | Tensor) -> Tensor:
+        """Learn from the chosen images, and return their mean loss."""
+        labels = training.labels[chosen]
+        images = augment(to_unit_range(training.images[chosen]), settings, generator)
+        logits = network(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        update(average, weights, fraction)
+
+        loss_sum.add_(loss.detach() * len(chosen))
+        correct.add_((logits.detach().argmax(dim=1) == labels).sum())
+        return loss.detach()
+
+    step_once = replayed(take_step, [generator])
+
     with drawing_from(generator, network):
         for epoch in range(len(history) + 1, settings.epochs + 1):
             started = time.perf_counter()
             network.train()
-            loss_sum = torch.zeros((), device=device)
-            correct = torch.zeros((), device=device)
+            loss_sum.zero_()
+            correct.zero_()
             order = torch.randperm(count, generator=generator, device=device)
             for step, chosen in enumerate(order.split(settings.batch_size), start=1):
                 steps_before = (epoch - 1) * steps_per_epoch + step - 1
                 rate = learning_rate(settings, steps_before, steps_per_epoch)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                labels = training.labels[chosen]
-                images = augment(to_unit_range(training.images[chosen]), settings, generator)
-                logits = network(images)
-                loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                update(average, weights, settings.average, steps_before)
-
-                loss_sum += loss.detach() * len(chosen)
-                correct += (logits.detach().argmax(dim=1) == labels).sum()
+                loss = step_once(chosen, rate, share(settings.average, steps_before))
                 if on_step is not None:
-                    on_step(Step(epoch, step, rate, loss.detach()))
+                    on_step(Step(epoch, step, rate, loss))
 
             # Here and no earlier: every look at a figure waits for the device.
             require_finite(loss_sum, epoch, rate)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mnist12k.cnn.augment import moves, warp
 from mnist12k.cnn.average import share
+from mnist12k.cnn.cuda_graph import replayed
 from mnist12k.cnn.fit import keep_freed_memory
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import LAYERS, MEAN, STD, Block, Dropout, Network, drawing_from
@@ -78,6 +79,28 @@ def fit_fused(
     smoothing = tensor([own.label_smoothing for own in settings])
     ranges = tensor([[s.rotation, s.shift, s.scale, s.shear, s.fill / 255] for s in settings])
     histories: list[list[Epoch]] = [[] for _ in settings]
+    sums = torch.zeros(2, models, device=device)
+
+    def take_step(chosen: Tensor, rate: Tensor, part: Tensor) -> Tensor:
+        """Learn from the chosen images, of shape (n, M); return losses and right answers."""
+        images = training.images[chosen].float() / 255
+        images = augment_each(images, settings, ranges, generators)
+        logits = forward(parts, images, dropouts)
+        found = loss_and_right(logits, training.labels[chosen], smoothing)
+        gradients = torch.autograd.grad(found[0].sum() / len(chosen), parameters)
+        gradient = torch.cat([own.flatten() for own in gradients])
+        sums.add_(found.detach())
+
+        # The rule of torch.optim.SGD.
+        gradient.addcmul_(trained, weight_decay)
+        velocity.mul_(momentum).add_(gradient)
+        ahead = gradient.addcmul_(velocity, momentum)
+        direction = torch.where(nesterov, ahead, velocity)
+        trained.addcmul_(direction, rate[trained_owner], value=-1)
+        average.lerp_(weights, part[owner])
+        return found.detach()
+
+    step_once = replayed(take_step, generators)
 
     with ExitStack() as stack:
         for network, generator in zip(networks, generators, strict=True):
@@ -89,23 +112,9 @@ def fit_fused(
             shares = [[share(own.average, s) for own in settings] for s in steps]
             orders = [torch.randperm(count, generator=own, device=device) for own in generators]
             batches = torch.stack(orders, dim=1).split(batch_size)
-            sums = torch.zeros(2, models, device=device)
-            for chosen, rate, part in zip(batches, tensor(rates), tensor(shares), strict=True):
-                images = training.images[chosen].float() / 255
-                images = augment_each(images, settings, ranges, generators)
-                logits = forward(parts, images, dropouts)
-                found = loss_and_right(logits, training.labels[chosen], smoothing)
-                gradients = torch.autograd.grad(found[0].sum() / len(chosen), parameters)
-                gradient = torch.cat([part.flatten() for part in gradients])
-                sums += found.detach()
-
-                # The rule of torch.optim.SGD.
-                gradient.addcmul_(trained, weight_decay)
-                velocity.mul_(momentum).add_(gradient)
-                ahead = gradient.addcmul_(velocity, momentum)
-                direction = torch.where(nesterov, ahead, velocity)
-                trained.addcmul_(direction, rate[trained_owner], value=-1)
-                average.lerp_(weights, part[owner])
+            sums.zero_()
+            for values in zip(batches, tensor(rates), tensor(shares), strict=True):
+                step_once(*values)
 
             measured = evaluate_each(average_parts, models, validation, batch_size)
             figures = torch.cat([sums, measured]).T.tolist()  # here alone it waits for the device

@@ -20,11 +20,8 @@ class Progress:
         bar = self.bar
         if bar is None:
             bar = self.bar = tqdm(total=self.steps, desc=f"epoch {step.epoch}", leave=False)
-        if step.step % 10 == 0:  # reading a loss waits for the device
-            bar.set_postfix(
-                loss=f"{step.loss.item():.4f}", lr=f"{step.learning_rate:g}", refresh=False
-            )
-        bar.update()
+        if bar.update():  # as often as it is drawn: reading a loss waits for the device
+            bar.set_postfix(loss=f"{step.loss.item():.4f}", lr=f"{step.learning_rate:g}")
 
     def epoch_ended(self, epoch: Epoch) -> None:
         """Close the epoch's bar and print its line."""

@@ -1,0 +1,85 @@
+"""A training step as one CUDA graph: recorded once, and from then on a single launch.
+
+The kernels of this network are so short that a GPU waits for most of them to be launched. A graph
+holds them all (PyTorch's notes on CUDA semantics, "CUDA Graphs"). Tested on a CPU, by a recorder
+that keeps to the same rules, and **not yet on any GPU**.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Step = Callable[..., Tensor]
+# Calls before the recording: the optimizer makes its buffers, the libraries pick their algorithms.
+WARM_UP = 3
+
+
+def replayed(step: Step, generators: Sequence[torch.Generator]) -> Step:
+    """Return `step` as a graph where its generators are on a CUDA device, else `step` itself."""
+    return Replayed(step, generators) if generators[0].device.type == "cuda" else step
+
+
+class Replayed:
+    """A step on a CUDA device, recorded at its fourth call and replayed from then on.
+
+    `step` takes tensors and numbers and returns a tensor. Whatever else it reads must stay where it
+    is, it may draw from `generators` only, and must not wait for the device. A number reaches it as
+    a tensor of its own, float32, as soon as it is recorded. Where tensors differ in shape from the
+    first call's, as in an epoch's last batch, it runs unrecorded; so it does for good, with a
+    warning, where it can't be recorded.
+    """
+
+    def __init__(self, step: Step, generators: Sequence[torch.Generator]) -> None:
+        self.step = step
+        self.generators = generators
+        self.device = generators[0].device
+        self.calls = 0
+        self.inputs: list[Tensor] = []
+        self.output = torch.empty(0)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream = torch.cuda.Stream(self.device)
+
+    def __call__(self, *values: Tensor | float) -> Tensor:
+        """Take the step, and return a tensor of its own."""
+        if not self.inputs:
+            self.inputs = [torch.as_tensor(value, device=self.device).clone() for value in values]
+        if [torch.as_tensor(value).shape for value in values] != [i.shape for i in self.inputs]:
+            return self.step(*values)
+        self.calls += 1
+        if self.calls == WARM_UP + 1:
+            self._record()
+        if self.graph is None:
+            return self._aside(*values)
+        for there, value in zip(self.inputs, values, strict=True):
+            there.copy_(value) if isinstance(value, Tensor) else there.fill_(value)
+        self.graph.replay()
+        return self.output.clone()
+
+    def _aside(self, *values: Tensor | float) -> Tensor:
+        """Run the step on the stream that will record it: autograd remembers streams."""
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            output = self.step(*values)
+        current.wait_stream(self.stream)
+        return output
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        before = [generator.clone_state() for generator in self.generators]
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.output = self.step(*self.inputs)
+        except RuntimeError as error:
+            for generator, state in zip(self.generators, before, strict=True):
+                generator.graphsafe_set_state(state)
+            reason = " ".join(str(error).split())[:200]
+            warnings.warn(
+                f"training goes on without a CUDA graph, more slowly: {reason}", stacklevel=3
+            )
+        else:
+            self.graph = graph
