@@ -8,6 +8,7 @@ benchmarks/README.md shows.
 """
 
 import csv
+import math
 import multiprocessing
 import os
 import statistics
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import torch
 
 from mnist12k.cnn.fit import fit
+from mnist12k.cnn.intervals import student_t
 from mnist12k.cnn.network import new_network
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.files import write_csv
@@ -87,12 +89,25 @@ def main() -> None:
             rows.sort(key=lambda row: (list(WITHOUT).index(row.without), row.seed))
             write_csv(RESULTS, Row._fields, rows)
 
-    print("| best without | seeds | validation loss | wrong of 5,000 |\n|---|---|---|---|")
+    print_table(rows)
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print the means, and how many more are wrong than by the whole recipe, by seed."""
+    print(
+        "| `best` without | seeds | validation loss | wrong of 5,000 | more wrong, interval |\n"
+        "|---|---|---|---|---|"
+    )
+    wrong = {(r.without, r.seed): (1 - r.validation_accuracy) * VALIDATION_SIZE for r in rows}
     for without in WITHOUT:
         mine = [row for row in rows if row.without == without]
         loss = statistics.mean(row.validation_loss for row in mine)
-        wrong = statistics.mean((1 - row.validation_accuracy) * VALIDATION_SIZE for row in mine)
-        print(f"| {without} | {len(mine)} | {loss:.4f} | {wrong:.1f} |")
+        mean = statistics.mean(wrong[without, row.seed] for row in mine)
+        more = [wrong[without, row.seed] - wrong["nothing", row.seed] for row in mine]
+        half = student_t(len(more) - 1) * statistics.stdev(more) / math.sqrt(len(more))
+        centre = statistics.mean(more)
+        between = f"{centre - half:.1f} to {centre + half:.1f}" if without != "nothing" else ""
+        print(f"| {without} | {len(mine)} | {loss:.4f} | {mean:.1f} | {between} |")
 
 
 if __name__ == "__main__":
