@@ -2,12 +2,13 @@ import gzip
 import os
 import signal
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+import torch
 
 from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import RAW, file_sha256
@@ -85,3 +86,12 @@ def small_training_digits(idx_folder: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def params() -> Params:
     return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: two would wait for each other where other work is going on."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

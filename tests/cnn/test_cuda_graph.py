@@ -21,15 +21,8 @@ from mnist12k.cnn.network import Dropout, new_network
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.params import Params, Train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ABSENT = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tensors(tree: object) -> list[Tensor]:

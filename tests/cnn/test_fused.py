@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from mnist12k.digits.dataset import Digits, split
 from mnist12k.errors import UserError
 from mnist12k.params import Params, Train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 VALIDATION = 100
 ACCELERATOR = torch.accelerator.current_accelerator(check_available=True)
 ABSENT = pytest.mark.skipif(ACCELERATOR is None, reason="no accelerator here")
@@ -22,14 +23,6 @@ DEVICES = ["cpu", pytest.param(str(ACCELERATOR), marks=[pytest.mark.gpu, ABSENT]
 # first weights were moved by a rounding, 1.2e-7, ended 2e-7 away, or after such a choice up to
 # 0.004 in weights and 6e-5 in loss; training itself moved weights by 0.5.
 FLOAT32, FLOAT32_LOSS = 0.02, 1e-3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
