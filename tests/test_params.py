@@ -67,7 +67,7 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
             "less than 1",
         ),
         ("dropout: {low", "drop: {low", "tune.space: drop", "did you mean dropout?"),
-        ("step_size: [1, 2, 3]", "step_size: []", "tune.space: schedule.step", "to choose from"),
+        ("step_size: [1, 2]", "step_size: []", "tune.space: schedule.step", "to choose from"),
         ("validation_size: 5000", "validation_size: 0", "tune", "validation_size above 0"),
         ("fetch:", "fetsh:", "fetsh", "did you mean fetch?"),
     ],
