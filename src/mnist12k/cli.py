@@ -82,8 +82,8 @@ def tune(params: Params, apply: bool) -> None:
     """Search for better hyperparameters
 
     Trains many variants of a recipe within the space in params.yaml's section tune, on the
-    held-out images alone, the best of them again from fresh seeds, and writes reports/tune. Twenty
-    to thirty minutes on two cores; interrupted, it goes on where it was. With --apply it does
+    held-out images alone, the best of them again from fresh seeds, and writes reports/tune. A
+    quarter of an hour on two cores; interrupted, it goes on where it was. With --apply it does
     not search, but writes the winner in reports/tune/best_params.yaml into params.yaml.
     """
     from mnist12k.search.results import apply_best
