@@ -35,7 +35,7 @@ def searched(pruner: str, trials: int) -> dict[str, Any]:
             (folder / part).symlink_to(ROOT / part, target_is_directory=True)
         params = (ROOT / "params.yaml").read_text(encoding="utf-8")
         for key, value in {
-            "pruner: median": f"pruner: {pruner}",
+            "pruner: hyperband": f"pruner: {pruner}",
             "trials: 40": f"trials: {trials}",
             "finalists: 3": "finalists: 1",
         }.items():

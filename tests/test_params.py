@@ -52,7 +52,7 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("workers: null", "workers: 0", "tune.workers = 0", "greater than or equal to 1"),
         ("storage: journal", "storage: sqlite:///x", "tune.storage = 'sqlite:///x'", "postgresql"),
         ("  recipe: fast", "  recipe: slow", "tune.recipe = 'slow'", "seed, fast, best"),
-        ("pruner: median", "pruner: wilcoxon", "tune", "seeds_per_trial must be above 1"),
+        ("pruner: hyperband", "pruner: wilcoxon", "tune", "seeds_per_trial must be above 1"),
         (
             "low: 0.05, high: 1.5",
             "low: 2, high: 1.5",

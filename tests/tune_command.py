@@ -16,7 +16,7 @@ SMALL = {
     "finalists: 3": "finalists: 2",
     "finalist_seeds: 5": "finalist_seeds: 2",
     "workers: null": "workers: 1",
-    "pruner: median": "pruner: none",
+    "pruner: hyperband": "pruner: none",
 }
 
 
