@@ -33,14 +33,17 @@ def worked(params: Params, **changes: object) -> dict[str, tuple[TrialState, flo
 
 
 def test_trials_trained_together_end_where_each_would_alone(params: Params) -> None:
-    space = {"learning_rate": {"low": 0.01, "high": 0.2}, "dropout": {"low": 0, "high": 0.1}}
+    # Few and small steps: float32's other order of sums grows with every one that follows.
+    recipe = params.recipes[params.tune.recipe].model_copy(update={"epochs": 2})
+    params = params.model_copy(update={"recipes": params.recipes | {params.tune.recipe: recipe}})
+    space = {"learning_rate": {"low": 0.01, "high": 0.1}, "dropout": {"low": 0, "high": 0.1}}
     given = {"space": space, "sampler": "random", "trials": 5, "pruner": "none"}
     alone = worked(params, **given)
     together = worked(params, **given, together=2)  # 2, 2 and 1
     assert set(alone) == set(together)
     for rate, (state, value) in alone.items():
         assert state == together[rate][0] == TrialState.COMPLETE
-        assert value == pytest.approx(together[rate][1], rel=0.02, abs=0.01)
+        assert value == pytest.approx(together[rate][1], rel=0.015)
 
 
 def test_one_that_diverges_is_pruned_and_leaves_the_others_alone(params: Params) -> None:
