@@ -60,7 +60,7 @@ def write_seeds_and_search() -> None:
     write_csv("reports/seeds/results.csv", Row._fields, rows)
     write_json("reports/seeds/metrics.json", summaries(rows, 60_000))
     columns = ["trial", "state", "validation_loss"]
-    trials = [(0, "complete", 0.03), (1, "pruned", 0.5), (2, "complete", 0.02)]
+    trials = [(0, "complete", 0.03), (1, "pruned", 0.5), (2, "complete", 0.023)]
     write_csv("reports/tune/trials.csv", columns, trials)
     finalists = [("2", 5, 0.021, 0.994), ("2", 6, 0.023, 0.993), ("start", 5, 0.03, 0.99)]
     columns = ["trial", "seed", "validation_loss", "validation_accuracy"]
@@ -346,6 +346,16 @@ def test_charts_tell_the_value_under_the_pointer(page: Page, workspace: Path) ->
     expect(chart.locator(".readout")).to_contain_text("epoch 2")
 
 
+def test_every_chart_has_values_on_its_axis_however_narrow_its_range(page: Page) -> None:
+    charts = page.locator(".picture svg").filter(has=page.locator(".axis"))
+    values = charts.evaluate_all("""charts => charts.map(chart => Array.from(
+        chart.querySelectorAll("text[text-anchor=end]:not(.name)"), text => text.textContent))""")
+    assert len(values) == 7
+    assert all(2 <= len(texts) == len(set(texts)) for texts in values), values
+    search = page.locator("#search-chart text[text-anchor=end]:not(.name)")
+    assert search.all_text_contents() == ["0.024", "0.026", "0.028", "0.03"]
+
+
 @pytest.mark.skipif(not (ROOT / report.PAGE).is_file(), reason="the page has not been made")
 def test_a_one_drawn_on_the_repositorys_page_is_a_one(chromium: Browser) -> None:
     page = opened(chromium, ROOT / report.PAGE, viewport=DESK)
@@ -366,7 +376,7 @@ def test_seeds_and_search_are_shown_where_they_have_been_run(page: Page) -> None
     assert page.locator("#seeds .track .dot").count() == 3
     finalists = page.locator("#search tbody th")
     assert finalists.all_inner_texts() == ["trial 2", "the recipe itself"]
-    expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.02")
+    expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.023")
 
 
 def test_nothing_in_the_data_ends_its_script_element(workspace: Path) -> None:

@@ -25,28 +25,31 @@ function brief(value, digits = 4) {
 function tickText(value) {
   if (value > 0 && value < 1e-3) {
     const exponent = Math.floor(Math.log10(value) + 1e-9);
-    const factor = Math.round(value / 10 ** exponent);
+    const factor = Number((value / 10 ** exponent).toPrecision(3));
     return (factor === 1 ? "" : `${factor}·`) + power(exponent);
   }
   return Number(value.toPrecision(3)).toLocaleString("en");
 }
 
-function ticks(low, high, log, most) {
-  const found = [];
-  if (log) {
-    const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
-    const every = Math.ceil((last - first + 1) / most);
-    for (let exponent = first; exponent <= last; exponent += every)
-      for (const factor of last - first < 2 ? [1, 2, 5] : [1]) found.push(factor * 10 ** exponent);
-    if (last - first < 2) for (const factor of [2, 5]) found.push(factor * 10 ** (first - 1));
-    return found.filter((value) => value >= low * 0.999 && value <= high * 1.001);
-  }
+function evenly(low, high, most, least) {
   const rough = (high - low) / most;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  // All linear axes count something.
-  const step = Math.max(1, [1, 2, 5, 10].find((factor) => factor * unit >= rough) * unit);
-  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) found.push(value);
+  const step = Math.max(least, [1, 2, 5, 10].find((factor) => factor * unit >= rough) * unit);
+  const found = [];
+  for (let count = Math.ceil(low / step); count * step <= high + step / 1e6; count++) found.push(count * step);
   return found;
+}
+
+function ticks(low, high, log, most) {
+  if (!log) return evenly(low, high, most, 1); // all linear axes count something
+  const found = [];
+  const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  const every = Math.ceil((last - first + 1) / most);
+  for (let exponent = first; exponent <= last; exponent += every)
+    for (const factor of last - first < 2 ? [1, 2, 5] : [1]) found.push(factor * 10 ** exponent);
+  if (last - first < 2) for (const factor of [2, 5]) found.push(factor * 10 ** (first - 1));
+  const within = found.filter((value) => value >= low * 0.999 && value <= high * 1.001);
+  return within.length > 1 ? within : evenly(low, high, most, 0);
 }
 
 // spec: {label, x: {name, values, log}, y: {name, log, floor, show, tick}, series: [{name, values}],
