@@ -9,6 +9,7 @@ from workspace import inside, make_workspace
 
 from mnist12k.errors import UserError
 from mnist12k.params import Params, load_params
+from mnist12k.search import study as study_module
 from mnist12k.search.study import (
     ATTEMPTS,
     PROCESS,
@@ -149,6 +150,21 @@ def test_a_trial_whose_worker_lives_is_left_alone(params: Params) -> None:
     trial.set_user_attr(PROCESS, DEAD)  # of another machine: nobody here can tell
     requeue_dead(study)
     assert study.trials[trial.number].state == TrialState.RUNNING
+
+
+def test_a_trial_whose_worker_died_before_it_named_itself_is_queued_again(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(params)
+    fill_queue(study, params.tune)
+    trial = study.ask()
+    queued = len(waiting(study))
+    requeue_dead(study)
+    assert study.trials[trial.number].state == TrialState.RUNNING  # it may be about to
+    monkeypatch.setattr(study_module, "GRACE", 0)
+    requeue_dead(study)
+    assert study.trials[trial.number].state == TrialState.FAIL
+    assert len(waiting(study)) == queued + 1
 
 
 def test_a_grid_is_every_choice_and_five_points_a_range_once(params: Params) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -157,10 +158,18 @@ def fill_queue(study: optuna.Study, tune: Tune) -> None:
 def requeue_dead(study: optuna.Study) -> None:
     """Queue again the trials whose worker, on this machine, is gone."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_gone(trial.user_attrs.get(PROCESS, "")):
+        if _has_lost_its_worker(trial):
             with contextlib.suppress(ValueError):  # another process was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
                 queue_again(study, trial)
+
+
+def _has_lost_its_worker(trial: FrozenTrial) -> bool:
+    process = trial.user_attrs.get(PROCESS)
+    if process is not None or trial.datetime_start is None:
+        return is_gone(process or "")
+    # A worker names itself at once, unless it is killed first: then it has no heartbeat either.
+    return time.time() - trial.datetime_start.timestamp() > GRACE
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
