@@ -136,7 +136,7 @@ def test_a_trial_whose_worker_died_is_queued_again_with_its_parameters_and_not_f
         trial = study.ask()
         chosen.append(suggest(trial, parse_space(few.tune.space)))
         trial.set_user_attr(PROCESS, DEAD)
-        requeue_dead(study)
+        requeue_dead(study, {})
         assert len(waiting(study)) == (1 if attempt < ATTEMPTS else 0)
     assert chosen == [chosen[0]] * ATTEMPTS
     fill_queue(study, few.tune)
@@ -148,7 +148,7 @@ def test_a_trial_whose_worker_lives_is_left_alone(params: Params) -> None:
     fill_queue(study, params.tune)
     trial = study.ask()
     trial.set_user_attr(PROCESS, DEAD)  # of another machine: nobody here can tell
-    requeue_dead(study)
+    requeue_dead(study, {})
     assert study.trials[trial.number].state == TrialState.RUNNING
 
 
@@ -159,10 +159,11 @@ def test_a_trial_whose_worker_died_before_it_named_itself_is_queued_again(
     fill_queue(study, params.tune)
     trial = study.ask()
     queued = len(waiting(study))
-    requeue_dead(study)
+    nameless_since: dict[int, float] = {}
+    requeue_dead(study, nameless_since)
     assert study.trials[trial.number].state == TrialState.RUNNING  # it may be about to
     monkeypatch.setattr(study_module, "GRACE", 0)
-    requeue_dead(study)
+    requeue_dead(study, nameless_since)
     assert study.trials[trial.number].state == TrialState.FAIL
     assert len(waiting(study)) == queued + 1
 

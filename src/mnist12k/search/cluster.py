@@ -53,9 +53,10 @@ def run_on_cluster(
     task = ray.remote(num_cpus=1, num_gpus=min(gpus, 1), max_retries=-1)(_work_at)
     folder, root = str(Path.cwd()), str(store_root())
     running: list[ray.ObjectRef[None]] = []
+    nameless_since: dict[int, float] = {}
     try:
         while True:
-            requeue_dead(study)
+            requeue_dead(study, nameless_since)
             fail_stale_trials(study)
             done = is_done(study)
             on_change()

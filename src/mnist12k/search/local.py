@@ -31,9 +31,10 @@ def run_here(
     count = worker_count(params)
     workers: list[BaseProcess] = []
     deaths = 0
+    nameless_since: dict[int, float] = {}
     try:
         while True:
-            requeue_dead(study)
+            requeue_dead(study, nameless_since)
             fail_stale_trials(study)
             done = is_done(study)
             on_change()

@@ -155,21 +155,25 @@ def fill_queue(study: optuna.Study, tune: Tune) -> None:
             queue(study, point, {})
 
 
-def requeue_dead(study: optuna.Study) -> None:
-    """Queue again the trials whose worker, on this machine, is gone."""
+def requeue_dead(study: optuna.Study, nameless_since: dict[int, float]) -> None:
+    """Queue again the trials whose worker, on this machine, is gone, or died before it had a name.
+
+    `nameless_since`, the caller's to keep from call to call, holds when each trial without a
+    worker's name was first seen: clocks and time zones of machines differ, so that the trial's own
+    times tell nothing. A worker names itself at once; one that is killed before that may have left
+    no heartbeat either.
+    """
+    now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _has_lost_its_worker(trial):
+        process = trial.user_attrs.get(PROCESS)
+        if process is None:
+            lost = now - nameless_since.setdefault(trial.number, now) > GRACE
+        else:
+            lost = is_gone(process)
+        if lost:
             with contextlib.suppress(ValueError):  # another process was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
                 queue_again(study, trial)
-
-
-def _has_lost_its_worker(trial: FrozenTrial) -> bool:
-    process = trial.user_attrs.get(PROCESS)
-    if process is not None or trial.datetime_start is None:
-        return is_gone(process or "")
-    # A worker names itself at once, unless it is killed first: then it has no heartbeat either.
-    return time.time() - trial.datetime_start.timestamp() > GRACE
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:

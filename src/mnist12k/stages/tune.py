@@ -42,14 +42,14 @@ def run(params: Params, tracked: Callable[[], None] = lambda: None) -> None:
         results.write_trials(study, REPORTS)
         tracked()
 
-    requeue_dead(study)
+    requeue_dead(study, {})
     fill_queue(study, params.tune)
     _work(params, study, "", on_new)
 
     finalists = choose_finalists(study, params.tune)
     name = fingerprint(finalists, params.tune)
     second = open_study(params, name)
-    requeue_dead(second)
+    requeue_dead(second, {})
     queue_finalists(second, finalists, params.tune)
     _work(params, second, name, lambda: None)
     found = results_of(second, finalists)
