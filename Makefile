@@ -1,12 +1,12 @@
-# Everything starts here: `make repro` runs the experiment, `make test` proves it.
+# `make repro` runs the experiment, `make test` tests the code, `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 
-# Stages call `mnist12k`, which must be this environment's, activated or not.
+# DVC runs `mnist12k`: this environment's, whether it is activated or not.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Nothing phones home: neither DVC's analytics nor MLflow's telemetry.
+# No analytics of DVC, no telemetry of MLflow.
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -16,36 +16,36 @@ export MLFLOW_DISABLE_TELEMETRY := true
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
-repro: $(INSTALLED)  ## Fetch MNIST, study backprop, train, evaluate: runs what has changed
+repro: $(INSTALLED)  ## Run every stage that has changed, and complete its run in MLflow
 	dvc repro
 	mnist12k publish
 
-tune: $(INSTALLED)  ## Search for better hyperparameters; goes on where it was
+tune: $(INSTALLED)  ## Search for better hyperparameters; an interrupted search resumes
 	dvc repro pipelines/tune/dvc.yaml
 
-ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, print and open the address of this project's runs
+ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, and print the address of this project's runs
 	mnist12k ui
 
-screenshots: $(INSTALLED)  ## Take the pictures of docs/ from this project's own runs
+screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from this project's runs
 	python docs/screenshots.py
 
-test: check  ## Check, then run every test, on as many cores as there are
+test: check  ## Run the checks, then every test, on up to 8 cores
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-check: $(INSTALLED)  ## Lint, formatting, types, import order
+check: $(INSTALLED)  ## Check lint, formatting, types, import order
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports --no-cache
 
-format: $(INSTALLED)  ## Mend what the linter can mend, and format
+format: $(INSTALLED)  ## Fix what the linter can fix, and format
 	ruff check --fix .
 	ruff format .
 
-lock: $(INSTALLED)  ## Renew requirements.lock from pyproject.toml
+lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --extra dev --upgrade pyproject.toml -o requirements.lock
 
-clean:  ## Remove the environment (data, models, reports and runs stay)
+clean:  ## Remove the environment; keep data, models, reports and runs
 	rm -rf $(VENV)
 
 $(INSTALLED): requirements.lock pyproject.toml

@@ -1,35 +1,41 @@
-"""1,000 learning rates x 1,000 updates: all rates side by side, beside a plain Python loop.
+"""The learning-rate study against a plain Python loop: 1,000 rates x 1,000 updates.
 
     python benchmarks/backprop.py        # writes benchmarks/backprop.json
 
-The loop has no arrays and no function calls but exp's. Both run in one process, the study's code
-five times (the median counts), and must end at the same losses.
+The loop uses no arrays, and calls no function but exp. Both run in one process and must end at the
+same losses; the study's time is the median of five runs.
 """
 
-import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from common import command, machine, write_result
 
-from mnist12k.backprop.network import Network
+from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.backprop.study import loss_curves
-from mnist12k.files import write_json
 
-NETWORK = Network((0.05, 0.1), (0.5, 0.5), (0.15, 0.2, 0.25, 0.3, 0.4, 0.45, 0.5, 0.55), (0.0, 0.0))
+NETWORK = SmallNetwork(
+    inputs=(0.05, 0.1),
+    targets=(0.5, 0.5),
+    weights=(0.15, 0.2, 0.25, 0.3, 0.4, 0.45, 0.5, 0.55),
+    biases=(0.0, 0.0),
+)
 RATES = np.geomspace(0.01, 10, 1000).tolist()
 UPDATES = 1000
 
 
 def plain_loop(learning_rate: float) -> float:
     """Descend at one rate; return the last loss. exp cannot overflow at these rates."""
-    (i1, i2), (t1, t2), (w1, w2, w3, w4, w5, w6, w7, w8), (b1, b2) = NETWORK
+    i1, i2 = NETWORK.inputs
+    t1, t2 = NETWORK.targets
+    b1, b2 = NETWORK.biases
+    w1, w2, w3, w4, w5, w6, w7, w8 = NETWORK.weights
     exp = math.exp
+    loss = math.nan
     for _ in range(UPDATES + 1):
         a_h1 = 1 / (1 + exp(-(w1 * i1 + w2 * i2 + b1)))
         a_h2 = 1 / (1 + exp(-(w3 * i1 + w4 * i2 + b1)))
@@ -51,31 +57,29 @@ def plain_loop(learning_rate: float) -> float:
     return loss
 
 
-def seconds(run: Callable[[], object]) -> float:
+def seconds(action: Callable[[], object]) -> float:
     """Time one call."""
     start = time.perf_counter()
-    run()
+    action()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Measure, check, write and print."""
+    """Measure, compare the losses, and write the result."""
     ours = statistics.median(seconds(lambda: loss_curves(NETWORK, RATES, UPDATES)) for _ in "12345")
     ends: list[float] = []
     loop = seconds(lambda: ends.extend(map(plain_loop, RATES)))
-    # Near 0 the rounding of two orders of evaluation is all that a loss is made of.
+    # A loss near 0 consists of rounding errors, which depend on the order of evaluation.
     np.testing.assert_allclose(ends, loss_curves(NETWORK, RATES, UPDATES)[-1], 1e-6, 1e-20)
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}",
-        "command": "python benchmarks/backprop.py",
-        "what": f"{len(RATES)} learning rates x {UPDATES} updates",
+        "machine": machine(f"NumPy {np.__version__}"),
+        "command": command(__file__),
+        "workload": f"{len(RATES)} learning rates x {UPDATES} updates",
         "plain_loop": {"seconds": round(loop, 3)},
         "ours": {"seconds": round(ours, 4)},
         "ratio": round(loop / ours, 1),
     }
-    write_json(Path(__file__).with_suffix(".json"), result)
-    print(json.dumps(result, indent=2))
+    write_result(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":

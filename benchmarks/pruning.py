@@ -1,73 +1,57 @@
-"""What pruning saves a search: the same search without and with it, side by side in one run.
+"""What pruning saves: the same search without a pruner and with two.
 
     python benchmarks/pruning.py         # writes benchmarks/pruning.json; half an hour
 
-All search the space in params.yaml, from the same seed and with as many trials, each in a folder
-and a store of its own, and train their best trial and the recipe itself again from five fresh
-seeds. Compared are the epochs that the trials took, and the winners' mean losses on the held-out
-images. Data must lie in data/mnist (`dvc repro fetch`).
+All searches explore the space in params.yaml from the same seed and with equally many trials, each
+in a folder and a store of its own. Each trains its best trial and the recipe itself again from five
+fresh seeds. Compared are the epochs of the trials, and the winners' mean losses on the hold-out
+set. Needs MNIST in data/mnist (`dvc repro fetch`).
 """
 
 import argparse
-import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mnist12k.files import write_json, write_text
+from common import command, edit_params, environment, machine, temporary_project, write_result
 
-ROOT = Path(__file__).parents[1]
+from mnist12k.files import read_json
+from mnist12k.outputs import TUNE_METRICS
+
 PRUNERS = ("none", "hyperband", "median")
-ELSEWHERE = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")  # would name another store
 
 
-def searched(pruner: str, trials: int) -> dict[str, Any]:
-    """Search once; return its reports/tune/metrics.json."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(ROOT / "dvc.yaml", folder)
-        for part in ("src", "data"):
-            (folder / part).symlink_to(ROOT / part, target_is_directory=True)
-        params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-        for key, value in {
+def search(pruner: str, trials: int) -> dict[str, Any]:
+    """Search once; return the content of reports/tune/metrics.json."""
+    with temporary_project() as folder:
+        replacements = {
             "pruner: hyperband": f"pruner: {pruner}",
             "trials: 40": f"trials: {trials}",
             "finalists: 3": "finalists: 1",
-        }.items():
-            if key not in params:
-                raise SystemExit(f"params.yaml has no `{key}` any more")
-            params = params.replace(key, value, 1)
-        write_text(folder / "params.yaml", params)
-        environment = {key: text for key, text in os.environ.items() if key not in ELSEWHERE}
-        command = [sys.executable, "-m", "mnist12k", "tune"]
-        subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603
-        figures: dict[str, Any] = json.loads((folder / "reports/tune/metrics.json").read_text())
-    return figures
+        }
+        edit_params(folder, replacements)
+        tune = [sys.executable, "-m", "mnist12k", "tune"]
+        subprocess.run(tune, cwd=folder, env=environment(), check=True)  # noqa: S603
+        return read_json(folder / TUNE_METRICS, dict[str, Any])
 
 
 def main() -> None:
-    """Search by every pruner; write and print what each took and found."""
+    """Search with every pruner; write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=24)
-    chosen = parser.parse_args()
-    found = {pruner: searched(pruner, chosen.trials) for pruner in PRUNERS}
+    options = parser.parse_args()
+    searches = {pruner: search(pruner, options.trials) for pruner in PRUNERS}
+    unpruned = searches["none"]["epochs"]
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, "
-        f"Python {platform.python_version()}",
-        "command": " ".join(["python benchmarks/pruning.py", *sys.argv[1:]]),
-        **found,
-        "share_of_epochs": {
-            pruner: round(figures["epochs"] / found["none"]["epochs"], 3)
-            for pruner, figures in found.items()
+        "machine": machine(),
+        "command": command(__file__),
+        **searches,
+        "fraction_of_epochs": {
+            pruner: round(metrics["epochs"] / unpruned, 3) for pruner, metrics in searches.items()
         },
     }
-    write_json(Path(__file__).with_suffix(".json"), result)
-    print(json.dumps(result, indent=2))
+    write_result(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":

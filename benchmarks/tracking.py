@@ -1,52 +1,53 @@
-"""What tracking costs: one training with MLflow and one without, and what `publish` adds.
+"""What tracking costs: a training with MLflow and one without, and `publish`.
 
     python benchmarks/tracking.py        # writes benchmarks/tracking.json; 5 to 10 minutes
 
-The train stage runs the default recipe, cut to two epochs, on the real images, once with a run kept
-in a SQLite store as `mnist12k train` keeps it and once without. Each training has a process, a
-folder and a store of its own, and the two ways take turns; the median of three counts. The time is
-the whole stage's: MLflow is imported in it, the store is made, the files are written. Then the
-finished training is evaluated and published, and published again with nothing left to do. Data must
-lie in data/mnist (`dvc repro fetch`). The machine must be idle.
+Runs the stage train on MNIST by the default recipe, cut to two epochs: with a live run in a SQLite
+store, as `mnist12k train` does, and without. Each training has its own process, folder and store;
+the two alternate, and the median of three counts. The time is that of the whole stage: importing
+MLflow, creating the store, writing files. Then the training is evaluated and published, and
+published again, which has nothing to do. Needs MNIST in data/mnist (`dvc repro fetch`) and an idle
+machine.
 """
 
 import argparse
 import json
-import os
-import platform
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from common import (
+    ROOT,
+    command,
+    machine,
+    measure_in_new_process,
+    temporary_project,
+    write_result,
+)
 
-from mnist12k.files import write_json
-from mnist12k.params import Params, load_params
+from mnist12k.cnn.settings import Train
+from mnist12k.params import load_params
+from mnist12k.paths import PARAMS
 
-ROOT = Path(__file__).parents[1]
-WAYS = ("without", "with")
-ELSEWHERE = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")  # would name another store
+METHODS = ("without", "with")  # tracking
 
 
-def train_without(params: Params) -> None:
-    """Train, and tell nobody."""
+def train_without_tracking(settings: Train) -> None:
+    """Train, and log nothing."""
     from mnist12k.stages import train
 
-    train.run(params, lambda _: nullcontext(lambda _: None))
+    train.run(settings, lambda _: nullcontext(lambda _: None))
 
 
-def train_with(params: Params) -> None:
+def train_with_tracking(settings: Train) -> None:
     """Train as `mnist12k train` does."""
     from mnist12k.stages import train
-    from mnist12k.tracking.live import live_run
+    from mnist12k.tracking.runs import live_run
 
-    train.run(params, live_run)
+    train.run(settings, live_run)
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -56,76 +57,68 @@ def seconds(action: Callable[[], object]) -> float:
     return round(time.perf_counter() - start, 3)
 
 
-def measure(way: str, epochs: int) -> None:
-    """Train one way in this process and the current folder, and print what it took."""
+def measure(method: str, epochs: int) -> dict[str, float]:
+    """Train with or without tracking, in this process and the current folder; return seconds."""
     params = load_params()
     params = params.model_copy(update={"train": params.train.model_copy(update={"epochs": epochs})})
-    if way == "without":
-        found = {"train": seconds(lambda: train_without(params))}
-    else:
-        found = {"train": seconds(lambda: train_with(params))}
+    if method == "without":
+        return {"train": seconds(lambda: train_without_tracking(params.train))}
+    spent = {"train": seconds(lambda: train_with_tracking(params.train))}
 
-        from mnist12k.stages import evaluate
-        from mnist12k.tracking.publish import publish
+    from mnist12k.stages import evaluate
+    from mnist12k.tracking.publish import publish
 
-        evaluate.run(params)
-        found["publish"] = seconds(lambda: publish(params))
-        found["publish_again"] = seconds(lambda: publish(params))
-    print(json.dumps(found))
+    evaluate.run(params.evaluate)
+    spent["publish"] = seconds(lambda: publish(params))
+    spent["publish_again"] = seconds(lambda: publish(params))
+    return spent
 
 
-def measured(way: str, epochs: int) -> dict[str, float]:
-    """Run one way in a process and a folder of its own, and return what it took."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("params.yaml", "dvc.yaml"):
-            shutil.copy(ROOT / name, folder)
-        for name in ("src", "data"):
-            (Path(folder) / name).symlink_to(ROOT / name, target_is_directory=True)
-        command = [sys.executable, __file__, "--way", way, "--epochs", str(epochs)]
-        environment = {name: text for name, text in os.environ.items() if name not in ELSEWHERE}
-        done = subprocess.run(  # noqa: S603
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
-        )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(way, found, flush=True)
-    return found
+def measure_in_new_project(method: str, epochs: int) -> dict[str, float]:
+    """Train with or without tracking, in a new process and folder; return seconds."""
+    arguments = ("--method", method, "--epochs", str(epochs))
+    with temporary_project() as folder:
+        spent = measure_in_new_process(__file__, *arguments, folder=folder)
+    print(method, spent, flush=True)
+    return spent
 
 
 def main() -> None:
-    """Let the two ways take turns; write and print the medians."""
+    """Alternate between the two methods; write the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--way", choices=WAYS, help="measure this one here, and print it")
+    parser.add_argument("--method", choices=METHODS, help="only measure this, and print it")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--trainings", type=int, default=3, help="of each way")
-    chosen = parser.parse_args()
-    if chosen.way:
-        return measure(chosen.way, chosen.epochs)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.method:
+        print(json.dumps(measure(options.method, options.epochs)))
+        return
 
-    turns = [{way: measured(way, chosen.epochs) for way in WAYS} for _ in range(chosen.trainings)]
+    rounds = [
+        {method: measure_in_new_project(method, options.epochs) for method in METHODS}
+        for _ in range(options.rounds)
+    ]
 
-    def median(way: str, part: str) -> float:
-        return statistics.median(turn[way][part] for turn in turns)
+    def median(method: str, part: str) -> float:
+        return statistics.median(measured[method][part] for measured in rounds)
 
-    tracked, alone = median("with", "train"), median("without", "train")
+    tracked, untracked = median("with", "train"), median("without", "train")
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
-        f"threads, Python {platform.python_version()}, PyTorch {torch.__version__}",
-        "command": " ".join(["python benchmarks/tracking.py", *sys.argv[1:]]),
-        "recipe": load_params(ROOT / "params.yaml").train.recipe,
-        "epochs": chosen.epochs,
-        "trainings_of_each": chosen.trainings,
-        "seconds_with": tracked,
-        "seconds_without": alone,
-        "difference_seconds": round(tracked - alone, 3),
-        "difference_percent": round(100 * (tracked - alone) / alone, 2),
-        "allowed_seconds": round(0.05 * alone + 10, 3),
+        "machine": machine(f"{torch.get_num_threads()} threads", f"PyTorch {torch.__version__}"),
+        "command": command(__file__),
+        "recipe": load_params(ROOT / PARAMS).train.recipe,
+        "epochs": options.epochs,
+        "trainings_per_method": options.rounds,
+        "seconds_with_tracking": tracked,
+        "seconds_without_tracking": untracked,
+        "difference_seconds": round(tracked - untracked, 3),
+        "difference_percent": round(100 * (tracked - untracked) / untracked, 2),
+        "allowed_difference_seconds": round(0.05 * untracked + 10, 3),
         "publish_seconds": median("with", "publish"),
         "publish_again_seconds": median("with", "publish_again"),
-        "turns": turns,
+        "rounds": rounds,
     }
-    write_json(Path(__file__).with_suffix(".json"), result)
-    print(json.dumps(result, indent=2))
-    return None
+    write_result(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import gzip
 import os
+import shutil
 import signal
 import struct
 from collections.abc import Iterator, Mapping
@@ -9,27 +10,29 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from project import ROOT, Project, create_project
+from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.digits.dataset import Digits, load_training_digits
-from mnist12k.digits.fetch import RAW, file_sha256
-from mnist12k.params import IDX_FILES, Params, load_params
+from mnist12k.digits.fetch import file_sha256
+from mnist12k.digits.settings import IDX_FILES, RAW
+from mnist12k.params import Params, load_params
 
-# A shell that runs the tests in the background has Ctrl-C ignored, and every process that they
-# start would inherit that.
+# A shell that runs the tests in the background ignores Ctrl-C, and every process started here
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A loaded machine is no reason to fail; CI draws the same examples every time.
+# No deadline: a busy machine is no failure. CI draws the same examples every time.
 hypothesis.settings.register_profile(
     "project", deadline=None, derandomize=os.environ.get("CI") == "true"
 )
 hypothesis.settings.load_profile("project")
 
-ROOT = Path(__file__).parents[1]
 SMALL_TRAINING, SMALL_TEST = 600, 1000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what tells something within seconds first."""
+    """Run fast tests first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
@@ -40,7 +43,7 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 
 
 def small_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw noisy bars, a place a class, that any network tells apart."""
+    """Draw noisy bars, one position per class, that any network learns to classify."""
     random = np.random.default_rng(seed)
     labels = (np.arange(count) % 10).astype(np.uint8)
     images = random.integers(0, 60, (count, 28, 28), dtype=np.uint8)
@@ -52,7 +55,7 @@ def small_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def idx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with four small IDX files that no source of MNIST has."""
+    """A folder with four small IDX files."""
     folder = tmp_path_factory.mktemp("idx")
     for part, count, seed in (("train", SMALL_TRAINING, 1), ("t10k", SMALL_TEST, 2)):
         images, labels = small_digits(count, seed)
@@ -88,9 +91,47 @@ def params() -> Params:
     return load_params(ROOT / "params.yaml")
 
 
+@pytest.fixture(scope="session")
+def trained_template(idx_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small training, evaluated: never changed, only copied."""
+    folder = tmp_path_factory.mktemp("template") / "trained"
+    make_workspace(folder, idx_folder)
+    with inside(folder):
+        train_and_evaluate()
+    return folder
+
+
+@pytest.fixture
+def workspace(trained_template: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the small training for one test, and the current folder during it."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(trained_template, folder, symlinks=True)
+    with inside(folder):
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def project_template(
+    idx_folder: Path, idx_sha256: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A project after `dvc repro`, committed: never changed, only copied."""
+    project = create_project(
+        tmp_path_factory.mktemp("template") / "project", idx_folder, idx_sha256
+    )
+    assert project.run("dvc", "repro").count("Running stage") == 5
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(project_template: Project, tmp_path: Path) -> Project:
+    """A copy of the project after `dvc repro` for one test."""
+    return project_template.copy_to(tmp_path / "project")
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: two would wait for each other where other work is going on."""
+    """Compute on one thread: two would wait for each other on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

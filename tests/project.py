@@ -1,18 +1,21 @@
-"""The project as a user has it: a copy in a git repository of its own, set to small data."""
+"""The project as a user has it: a copy in a git repository of its own, on small data."""
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
-from conftest import ROOT
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from mnist12k.params import read_yaml
+from mnist12k.files import read_yaml
 
+ROOT = Path(__file__).parents[1]
 CONTRACT = [
     "data/mnist/MNIST/raw/train-images-idx3-ubyte",
     "reports/backprop/losses.csv",
@@ -26,27 +29,40 @@ CONTRACT = [
     "reports/evaluate/predictions.csv",
     "reports/evaluate/confusion_matrix.png",
 ]
+SMALL = {
+    "epochs: null": "epochs: 2",
+    "validation_size: 5000": "validation_size: 100",
+    "learning_rates: [0.1, 0.2, 0.5, 0.8, 1.0, 2.0]": "learning_rates: [0.5, 2.0]",
+    "iterations: 100": "iterations: 20",
+}
+# Columns of MLflow's database with absolute paths below the project's root.
+PATHS = {
+    "experiments": ["artifact_location"],
+    "runs": ["artifact_uri"],
+    "logged_models": ["artifact_location"],
+    "model_versions": ["source", "storage_location"],
+}
 
 
 class Project:
-    """A copy of the working tree in a git repository of its own, set to small data."""
+    """A copy of the working tree in a git repository of its own."""
 
-    def __init__(self, root: Path, idx_folder: Path, idx_sha256: Mapping[str, str]) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.variables: dict[str, str] = {}  # that its commands are given besides
-        listed = self._git("ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith("reports/"):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
-        (root / "dvc.lock").unlink(missing_ok=True)
-        self.edit("source: auto", f"source: {idx_folder}")
-        for name, digest in read_yaml(ROOT / "params.yaml")["fetch"]["sha256"].items():
-            self.edit(digest, idx_sha256[name])
-        self.edit("epochs: null", "epochs: 2")
-        self.edit("validation_size: 5000", "validation_size: 100")
-        self._git("init", "-q")
-        self.commit()
+        self.variables: dict[str, str] = {}  # further environment variables of its commands
+
+    def copy_to(self, root: Path) -> "Project":
+        """Return a copy in another folder, its MLflow store included."""
+        shutil.copytree(self.root, root, symlinks=True)
+        if (root / "mlflow.db").is_file():
+            with closing(sqlite3.connect(root / "mlflow.db")) as store, store:
+                for table, columns in PATHS.items():
+                    for column in columns:
+                        store.execute(
+                            f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                            (str(self.root), str(root)),
+                        )
+        return Project(root)
 
     def edit(self, old: str, new: str, file: str = "params.yaml") -> None:
         text = (self.root / file).read_text(encoding="utf-8")
@@ -54,23 +70,23 @@ class Project:
         (self.root / file).write_text(text.replace(old, new, 1), encoding="utf-8")
 
     def commit(self) -> None:
-        self._git("add", "-A")
-        self._git(*("-c", "user.name=t", "-c", "user.email=t@t"), "commit", "-qm", "state")
+        self.git("add", "-A")
+        self.git(*("-c", "user.name=t", "-c", "user.email=t@t"), "commit", "-qm", "state")
 
-    def _git(self, *arguments: str, cwd: Path | None = None) -> str:
-        command = ["git", *arguments]
-        return subprocess.run(
-            command, cwd=cwd or self.root, capture_output=True, text=True, check=True
-        ).stdout
+    def git(self, *arguments: str) -> str:
+        return git(self.root, *arguments)
 
     def environment(self) -> dict[str, str]:
-        ours = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
-        # The installed command must run this copy's code.
-        ours |= {"PATH": path, "PYTHONPATH": str(self.root / "src"), "GIT_AUTHOR_NAME": "t"}
-        return ours | self.variables
+        inherited = {
+            name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"
+        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+        # The installed command must run the code of this copy.
+        ours = {"PATH": path, "PYTHONPATH": str(self.root / "src"), "GIT_AUTHOR_NAME": "t"}
+        return inherited | ours | self.variables
 
     def run(self, *command: str, cwd: Path | None = None, code: int = 0) -> str:
+        """Run a command and return its output; assert its exit code."""
         done = subprocess.run(
             command,
             cwd=cwd or self.root,
@@ -87,7 +103,7 @@ class Project:
         return MlflowClient(f"sqlite:///{self.root / store}")
 
     def runs(self, store: str = "mlflow.db") -> list[Run]:
-        """Return the trainings' runs."""
+        """Return the runs of trainings."""
         client = self.client(store)
         experiment = client.get_experiment_by_name("mnist12k")
         assert experiment is not None
@@ -96,3 +112,30 @@ class Project:
 
     def contents(self) -> dict[str, bytes]:
         return {path: (self.root / path).read_bytes() for path in CONTRACT}
+
+    def table(self, path: str) -> pd.DataFrame:
+        return pd.read_csv(self.root / path)
+
+
+def create_project(root: Path, idx_folder: Path, idx_sha256: Mapping[str, str]) -> Project:
+    """Copy the working tree, without results, and set it to small data."""
+    project = Project(root)
+    listed = git(ROOT, "ls-files", "-co", "--exclude-standard", "-z")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("reports/"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    (root / "dvc.lock").unlink(missing_ok=True)
+    project.edit("source: auto", f"source: {idx_folder}")
+    for name, digest in read_yaml(ROOT / "params.yaml")["fetch"]["sha256"].items():
+        project.edit(digest, idx_sha256[name])
+    for old, new in SMALL.items():
+        project.edit(old, new)
+    project.git("init", "-q")
+    project.commit()
+    return project
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Servers as a user starts them, gone with all that they started when a test is done with them."""
+"""Servers as a user starts them, killed with all their processes at the end of a test."""
 
 import os
 import signal
@@ -6,62 +6,61 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from conftest import ROOT
+from project import ROOT
 from workspace import FOREIGN
 
 T = TypeVar("T")
-SECONDS = 120  # that a server may take to start on a loaded machine
+TIMEOUT = 120  # seconds for a server to start on a busy machine
 
 
 class Server:
-    """A command that runs until it is stopped, and what it has said so far."""
+    """A running command and its output."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
         self.log = log
 
-    def says(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
     def wait_for(self, find: Callable[[], T | None]) -> T:
-        """Return what `find` finds, or fail with the server's own words."""
-        deadline = time.monotonic() + SECONDS
-        while (found := find()) is None:
-            assert self.process.poll() is None, self.says()
-            assert time.monotonic() < deadline, self.says()
+        """Return the first result of `find` that is not None, or fail with the output."""
+        deadline = time.monotonic() + TIMEOUT
+        while (result := find()) is None:
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
             time.sleep(0.2)
-        return found
+        return result
 
     def wait_until_up(self, address: str) -> None:
-        """Wait until a GET of `address` is answered."""
+        """Wait until a GET of `address` succeeds."""
         self.wait_for(lambda: get(address))
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of a user who has this environment activated, and no store but ours."""
-    ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
-    return ours | {"PYTHONPATH": str(ROOT / "src")}
+    """Return the variables of a shell in which this Python environment is activated."""
+    variables = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
+    return variables | {"PYTHONPATH": str(ROOT / "src")}
 
 
 @contextmanager
 def started(*command: str, folder: Path, **variables: str) -> Iterator[Server]:
-    """Run a command in `folder`, in a process group of its own, all of which is killed at last."""
+    """Run a command in `folder` in a new process group, killed at the end."""
     log = folder / f"{Path(command[0]).name}.log"
     with (
-        log.open("wb") as words,
+        log.open("wb") as output,
         subprocess.Popen(
             command,
             cwd=folder,
             env=environment() | variables,
-            stdout=words,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process,
@@ -73,15 +72,15 @@ def started(*command: str, folder: Path, **variables: str) -> Iterator[Server]:
 
 
 def get(address: str) -> str | None:
-    """Return what is answered at `address`, or None where nothing answers yet."""
+    """Return the response of `address`, or None if there is none yet."""
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - http
-            return str(answer.read().decode())
-    except (urllib.error.URLError, TimeoutError):
+        with urllib.request.urlopen(address, timeout=5) as response:  # noqa: S310 - http
+            return str(response.read().decode())
+    except OSError:  # URLError is one
         return None
 
 
 def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

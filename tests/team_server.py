@@ -1,4 +1,4 @@
-"""A team's server on this machine alone: PostgreSQL, and an MLflow server with basic auth."""
+"""A team's server on loopback: PostgreSQL, and an MLflow server with basic auth."""
 
 import base64
 import json
@@ -6,40 +6,39 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ADMIN, PASSWORD = "admin", "of-the-administrator"
+from servers import free_port, get
+
+ADMIN, PASSWORD = "admin", "administrators-password"
 USERS = ("ann", "bob")
 
 
 def find_postgresql() -> Path | None:
-    """Return the folder with PostgreSQL's programs, or None where it is absent."""
+    """Return the folder with PostgreSQL's programs, or None if it is not installed."""
     debian = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     folders = sorted(debian, key=lambda folder: float(folder.parent.name), reverse=True)
     if shutil.which("pg_config"):
-        # Without PostgreSQL's development packages Debian's fails, and names them.
-        told = subprocess.run(
-            ["pg_config", "--bindir"], capture_output=True, text=True, check=False
-        )
-        if told.returncode == 0:
-            folders.insert(0, Path(told.stdout.strip()))
+        # Debian's fails unless PostgreSQL's development packages are installed.
+        command = ["pg_config", "--bindir"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            folders.insert(0, Path(done.stdout.strip()))
     return next((folder for folder in folders if (folder / "initdb").is_file()), None)
 
 
 @contextmanager
 def postgresql(programs: Path) -> Iterator[str]:
-    """Run a PostgreSQL of one's own on loopback; yield the address of an empty database."""
-    # It does not run as root, and its own user cannot enter pytest's temporary folders.
+    """Run PostgreSQL on a free port; yield the address of an empty database."""
+    # It refuses to run as root, and its user has no access to pytest's temporary folders.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     user: dict[str, Any] = (
         {"user": "postgres", "group": "postgres", "extra_groups": ()} if root else {}
@@ -62,8 +61,8 @@ def postgresql(programs: Path) -> Iterator[str]:
                 **user,
             )
 
-        how = ("--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", "password")
-        run("initdb", "-D", str(data), "--encoding", "UTF8", "--no-sync", *how)
+        options = ("--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", "password")
+        run("initdb", "-D", str(data), "--encoding", "UTF8", "--no-sync", *options)
         with (
             (folder / "log").open("w") as log,
             subprocess.Popen(
@@ -74,18 +73,18 @@ def postgresql(programs: Path) -> Iterator[str]:
                 **user,
             ) as process,
         ):
-            there = ("--host", "127.0.0.1", "--port", port)
-            ready = [str(programs / "pg_isready"), "--quiet", *there]
+            address = ("--host", "127.0.0.1", "--port", port)
+            ready = [str(programs / "pg_isready"), "--quiet", *address]
             try:
                 wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-                run("createdb", *there, "--username", "mlflow", "mlflow")
+                run("createdb", *address, "--username", "mlflow", "mlflow")
                 yield f"postgresql://mlflow:{password}@127.0.0.1:{port}/mlflow"
             finally:
-                process.send_signal(signal.SIGQUIT)  # at once: nobody wants the data again
+                process.send_signal(signal.SIGQUIT)  # immediate shutdown: the data is not needed
 
 
 class TeamServer:
-    """`mlflow server` as docs/team-server.md starts it; its artifacts lie in `folder`/artifacts."""
+    """`mlflow server` as docs/team-server.md starts it; its artifacts are in `folder`/artifacts."""
 
     def __init__(self, folder: Path, database: str) -> None:
         self.folder = folder
@@ -102,7 +101,7 @@ class TeamServer:
         )
 
     def variables(self, user: str) -> dict[str, str]:
-        """Return what a user sets to log here."""
+        """Return the environment variables with which a user logs to this server."""
         return {
             "MLFLOW_TRACKING_URI": self.address,
             "MLFLOW_TRACKING_USERNAME": user,
@@ -115,9 +114,9 @@ class TeamServer:
             *("--artifacts-destination", str(self.folder / "artifacts")),
             *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "2"),
         ]
-        ours = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
         variables = {
-            "MLFLOW_BACKEND_STORE_URI": self._database,  # no password in a list of processes
+            "MLFLOW_BACKEND_STORE_URI": self._database,  # a command line would show the password
             "MLFLOW_AUTH_CONFIG_PATH": str(self.folder / "auth.ini"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
@@ -127,10 +126,10 @@ class TeamServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=ours | variables,
+                env=inherited | variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # its workers die with it, by the group
+                start_new_session=True,  # a group, to signal its workers as well
             )
         wait_until(self._answers)
 
@@ -154,21 +153,11 @@ class TeamServer:
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self.folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=5):  # noqa: S310
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
+        return get(f"{self.address}/health") is not None
 
 
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The machine may die at any moment: the next `make repro` ends with one complete run."""
+"""Whenever the machine dies, the next `make repro` ends with one complete run."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from servers import environment
 from workspace import inside
 
 from mnist12k.params import load_params
-from mnist12k.tracking.registry import MODEL
+from mnist12k.tracking.registry import REGISTERED_MODEL
 from mnist12k.tracking.runs import FINGERPRINT
 from mnist12k.tracking.store import connect
 
@@ -33,22 +33,18 @@ pytestmark = [
 MAKE_REPRO = ("make", "-o", ".venv/.installed", "repro")  # -o: it is installed
 SLOW = gzip.compress(b"") * 300_000  # takes seconds to unpack, to nothing
 
-Begun = Callable[[str], bool]  # tells from what a command has printed whether to kill it now
+Begun = Callable[[str], bool]  # whether to kill a command now, given its output so far
 
 
-@pytest.fixture(scope="module")
-def project(
-    tmp_path_factory: pytest.TempPathFactory, idx_folder: Path, idx_sha256: Mapping[str, str]
-) -> Project:
-    """A copy in which nothing has run; its source of MNIST is slow."""
-    source = tmp_path_factory.mktemp("slow")
+@pytest.fixture
+def slow_source(tmp_path: Path, idx_folder: Path) -> Path:
+    """A folder with the four files that takes seconds to unpack."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
     for path in idx_folder.iterdir():
         content = gzip.compress(path.read_bytes())
-        (source / f"{path.name}.gz").write_bytes(content + SLOW)
-    project = Project(tmp_path_factory.mktemp("project"), source, idx_sha256)
-    project.edit("learning_rates: [0.1, 0.2, 0.5, 0.8, 1.0, 2.0]", "learning_rates: [0.5, 2.0]")
-    project.edit("iterations: 100", "iterations: 20")
-    return project
+        (folder / f"{path.name}.gz").write_bytes(content + SLOW)
+    return folder
 
 
 def fetching(project: Project) -> Begun:
@@ -64,7 +60,7 @@ def studying(project: Project) -> Begun:
 
 def training(project: Project) -> Begun:
     project.edit("seed: 1\n", "seed: 2\n")
-    return lambda told: "epoch 1/2" in told
+    return lambda output: "epoch 1/2" in output
 
 
 def evaluating(project: Project) -> Begun:
@@ -92,10 +88,15 @@ def publishing(project: Project) -> Begun:
     ],
 )
 def test_after_a_kill_in_a_stage_make_repro_leaves_one_complete_run(
-    project: Project, stage: str, prepare: Callable[[Project], Begun]
+    project: Project,
+    slow_source: Path,
+    idx_folder: Path,
+    stage: str,
+    prepare: Callable[[Project], Begun],
 ) -> None:
-    told = kill(project, "dvc", "repro", as_soon_as=prepare(project))
-    assert told.rpartition("Running stage '")[2].startswith(f"{stage}'")
+    project.edit(f"source: {idx_folder}", f"source: {slow_source}")
+    output = kill(project, "dvc", "repro", as_soon_as=prepare(project))
+    assert output.rpartition("Running stage '")[2].startswith(f"{stage}'")
     assert f"Running stage '{stage}'" in project.run(*MAKE_REPRO)
     assert_one_complete_run(project)
     assert "Running stage" not in project.run("dvc", "repro")
@@ -109,7 +110,7 @@ def test_after_a_kill_while_publishing_make_repro_leaves_one_complete_run(
     assert_one_complete_run(project)
 
 
-# Stops of itself with half of the store written, so that the kill finds it there on any machine.
+# Stops with half of the store written, so that the kill finds it there on any machine.
 HALF_A_STORE = """
 import pathlib, time, sqlalchemy
 from mnist12k.tracking.store import connect
@@ -124,7 +125,7 @@ connect()
 """
 
 
-def test_a_store_whose_making_was_killed_does_not_stand_in_the_way(tmp_path: Path) -> None:
+def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HALF_A_STORE],
         cwd=tmp_path,
@@ -146,12 +147,12 @@ def kill(project: Project, *command: str, as_soon_as: Begun) -> str:
     """Start a command, kill it and whatever it has started, and return what it had printed."""
     log = project.root.with_name(f"{project.root.name}.log")
     with (
-        log.open("wb") as words,
+        log.open("wb") as output,
         subprocess.Popen(
             command,
             cwd=project.root,
             env=project.environment(),
-            stdout=words,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process,
@@ -199,7 +200,7 @@ def assert_one_complete_run(project: Project) -> None:
     assert run.data.metrics["test/accuracy"] == accuracy
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
     assert sorted(steps) == [1, 2]
-    versions = client.search_model_versions(f"name = '{MODEL}'")
+    versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
     assert [version.run_id for version in versions].count(run.info.run_id) == 1
     assert_one_study(project, client, run.info.experiment_id)
 

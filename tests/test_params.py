@@ -1,9 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
+from mnist12k.cnn.settings import Recipe
 from mnist12k.errors import UserError
-from mnist12k.params import Recipe, load_params, read_yaml
+from mnist12k.files import read_yaml
+from mnist12k.params import load_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -19,13 +22,13 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("g_rate: null", "g_rate: '1'", "train.learning_rate = '1'", "number"),
         ("momentum: null", "momentum: .nan", "train.momentum = nan", "finite"),
         ("schedule: null", "schedule: steps", "train.schedule = 'steps'", "'one_cycle'"),
-        ("recipe: best", "recipe: bets", "train.recipe = 'bets'", "allowed: seed, fast, best"),
-        ("  recipe: best", "", "train.recipe = None", "allowed: seed, fast, best"),
-        ("dropout: 0.1", "dropout: 1.5", "recipes.seed.dropout = 1.5", "less than 1"),
-        ("average: 0.998", "average: 1", "recipes.best.average = 1", "less than 1"),
-        ("gamma: 0.1", "gama: 0.1", "recipes.seed.gama = 0.1 is not a known key", "gamma?"),
-        ("    gamma: 0.1", "", "recipes.seed", "schedule step needs gamma"),
-        ("recipes: [fast,", "recipes: [fats,", "seeds.recipes", "allowed: seed, fast, best"),
+        ("recipe: best", "recipe: bets", "train.recipe = 'bets'", "allowed: reference, fast, best"),
+        ("  recipe: best", "", "train.recipe = None", "allowed: reference, fast, best"),
+        ("dropout: 0.1", "dropout: 1.5", "recipes.reference.dropout = 1.5", "less than 1"),
+        ("ema_decay: 0.998", "ema_decay: 1", "recipes.best.ema_decay = 1", "less than 1"),
+        ("gamma: 0.1", "gama: 0.1", "recipes.reference.gama = 0.1 is not a known key", "gamma?"),
+        ("    gamma: 0.1", "", "recipes.reference", "schedule step needs gamma"),
+        ("recipes: [fast,", "recipes: [fats,", "seeds.recipes", "allowed: reference, fast, best"),
         ("seed: 1", "seed: true", "train.seed = True", "integer"),
         ("gamma: null", "gama: 0.1", "train.gama = 0.1 is not a known key", "mean gamma?"),
         ("validation_size: 5000", "validation_size: 60000", "60000", "less than 60000"),
@@ -36,10 +39,10 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("[0.1, 0.2", "[0.1, .nan", "backprop.learning_rates.1 = nan", "finite"),
         ("[0.1, 0.2", "[0.1, .inf", "backprop.learning_rates.1 = inf", "finite"),
         ("[0.1, 0.2", "[0.1, -0.2", "backprop.learning_rates.1 = -0.2", "greater than 0"),
-        ("[0.1, 0.2", "[0.1, 0.1", "backprop: learning_rates [0.1, 0.1", "a rate twice"),
+        ("[0.1, 0.2", "[0.1, 0.1", "backprop: learning_rates [0.1, 0.1", "has a duplicate"),
         ("targets: [0.5, 0.5]", "targets: [0.5, 2]", "backprop.targets.1 = 2", "equal to 1"),
         ("inputs: [0.05", "inputs: [1e7", "backprop.inputs.0 = 10000000", "equal to 1000000"),
-        ("preset: own", "preset: sed", "backprop.preset = 'sed'", "'own', 'seed' or 'mazur'"),
+        ("preset: own", "preset: sed", "backprop.preset = 'sed'", "'own', 'reference' or 'mazur'"),
         ("  biases: [0.35", "  bias: [0.35", "presets.mazur.bias", "did you mean biases?"),
         ("2.0]", f"2.0, {', '.join(map(str, range(3, 18)))}]", "learning_rates", "at most 20"),
         ("iterations: 100", "iterations: 0", "backprop.iterations = 0", "equal to 1"),
@@ -51,7 +54,7 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("sampler: tpe", "sampler: tpee", "tune.sampler = 'tpee'", "'cma_es'"),
         ("workers: null", "workers: 0", "tune.workers = 0", "greater than or equal to 1"),
         ("storage: journal", "storage: sqlite:///x", "tune.storage = 'sqlite:///x'", "postgresql"),
-        ("  recipe: fast", "  recipe: slow", "tune.recipe = 'slow'", "seed, fast, best"),
+        ("  recipe: fast", "  recipe: slow", "tune.recipe = 'slow'", "reference, fast, best"),
         ("pruner: hyperband", "pruner: wilcoxon", "tune", "seeds_per_trial must be above 1"),
         (
             "low: 0.05, high: 1.5",
@@ -59,7 +62,7 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
             "tune.space: learning_rate",
             "not below high",
         ),
-        ("{low: 0.05, high: 1.5", "{low: 0, high: 1.5", "tune.space: learning_rate", "logarithm"),
+        ("{low: 0.05, high: 1.5", "{low: 0, high: 1.5", "tune.space: learning_rate", "log: true"),
         (
             "dropout: {low: 0, high: 0.1}",
             "dropout: {low: 0, high: 2}",
@@ -67,8 +70,20 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
             "less than 1",
         ),
         ("dropout: {low", "drop: {low", "tune.space: drop", "did you mean dropout?"),
-        ("step_size: [1, 2]", "step_size: []", "tune.space: schedule.step", "to choose from"),
-        ("validation_size: 5000", "validation_size: 0", "tune", "validation_size above 0"),
+        ("step_size: [1, 2]", "step_size: []", "tune.space: schedule.step", "is empty"),
+        ("recipe: best", "recipe: [best]", "train.recipe = ['best']", "allowed: reference"),
+        ("recipe: best", "recipe: {best: 1}", "train.recipe = {'best': 1}", "allowed: reference"),
+        ("momentum: null", "momentum: 0", "train", "nesterov = True needs momentum above 0"),
+        (
+            "{low: 0, high: 0.1}  #",
+            "{low: 0, high: 0.1}\n    momentum: [0, 0.9]  #",
+            "tune.space",
+            "nesterov",
+        ),
+        ("[fast, best,", "[fast, fast,", "seeds", "has a duplicate"),
+        ("  fast:\n", "  1:\n", "recipes.1", "string"),
+        ("epochs: null", f"epochs: {10**4000}", "train.epochs", "less than or equal to 100000"),
+        ("source: auto", "source: 2026-01-01", "fetch.source", "string"),
         ("fetch:", "fetsh:", "fetsh", "did you mean fetch?"),
     ],
 )
@@ -84,10 +99,10 @@ def test_a_wrong_value_is_one_line_that_names_key_value_and_what_is_allowed(
     assert any(allowed in line for line in explained), caught.value
 
 
-def test_a_mistake_in_the_chosen_recipe_is_told_once(tmp_path: Path) -> None:
+def test_a_mistake_in_the_chosen_recipe_is_reported_once(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.replace("average: 0.998", "average: 1", 1), encoding="utf-8")
-    with pytest.raises(UserError, match=r"recipes\.best\.average = 1: it should be less than 1$"):
+    path.write_text(PARAMS.replace("ema_decay: 0.998", "ema_decay: 1", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"recipes\.best\.ema_decay = 1: it should be less than 1$"):
         load_params(path)
 
 
@@ -101,7 +116,7 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
     assert load_params(path).train.learning_rate == 0.001
 
 
-@pytest.mark.parametrize("recipe", ["seed", "fast", "best"])
+@pytest.mark.parametrize("recipe", ["reference", "fast", "best"])
 def test_a_value_in_train_replaces_the_recipes_and_null_does_not(
     tmp_path: Path, recipe: str
 ) -> None:
@@ -139,3 +154,55 @@ def test_trials_trained_together_must_agree_in_their_shapes(tmp_path: Path) -> N
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"tune.space: batch_size: trials together must agree"):
         load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"train: [1, 2", "is not YAML"),
+        (b"a: 1\na: 2\n", "is not YAML"),
+        (b"train: !!int abc\n", "a value is impossible"),
+        (b"train: 2026-13-45\n", "a value is impossible"),
+        (b"train: " + b"9" * 5000 + b"\n", "a value is impossible"),
+        (b"train: " + b"[" * 2000 + b"]" * 2000 + b"\n", "too deeply"),
+        (b"train: &a [*a]\n", "more than"),
+        (b"train: &a {b: *a}\n", "more than"),
+        (
+            b"a0: &a0 [1, 1]\n"
+            + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
+            "more than",
+        ),
+        (b"# " + b"x" * 2_000_000 + b"\n", "is larger than"),
+        (b"- 1\n", "it should be a valid dictionary"),
+        (b"", "it should be a valid dictionary"),
+    ],
+    ids=range(13),
+)
+def test_a_file_that_cannot_be_params_is_one_short_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
+
+
+def test_a_folder_or_a_pipe_as_params_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder is not a file"):
+        load_params(tmp_path / "folder")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(UserError, match="pipe is not a file"):
+            load_params(tmp_path / "pipe")
+
+
+def test_only_a_search_needs_a_hold_out_set(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.replace("validation_size: 5000", "validation_size: 0", 1), "utf-8")
+    params = load_params(path)
+    assert params.train.validation_size == 0
+    with pytest.raises(UserError, match="a search needs train.validation_size above 0"):
+        params.search()

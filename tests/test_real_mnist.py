@@ -12,9 +12,9 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import Network, new_network
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.digits.fetch import fetch
-from mnist12k.digits.prepare import prepare, read_grey
 from mnist12k.errors import UserError
 from mnist12k.params import Params
+from mnist12k.photos.prepare import prepare, read_grey
 
 pytestmark = pytest.mark.slow
 
@@ -60,9 +60,13 @@ def test_of_twenty_pictures_that_are_not_from_mnist_18_are_read_right(
 ) -> None:
     digits = twenty_pictures(tmp_path)
     images = np.stack([prepare(read_grey(tmp_path / name)) for name in digits])
-    found = predict(trained[0], torch.from_numpy(images), batch_size=20).argmax(dim=1).tolist()
+    predictions = (
+        predict(trained[0], torch.from_numpy(images), batch_size=20).argmax(dim=1).tolist()
+    )
     wrong = {
-        name: got for (name, digit), got in zip(digits.items(), found, strict=True) if got != digit
+        name: got
+        for (name, digit), got in zip(digits.items(), predictions, strict=True)
+        if got != digit
     }
     assert len(digits) == 20
     assert len(wrong) <= 2, wrong
@@ -71,8 +75,8 @@ def test_of_twenty_pictures_that_are_not_from_mnist_18_are_read_right(
 def test_mnists_own_images_stay_as_readable_when_prepared_anew(
     trained: tuple[Network, Epoch], mnist: Path
 ) -> None:
-    _, held_out = split(load_training_digits(mnist), 5000)
-    images, labels = held_out.images[:500], held_out.labels[:500]
+    _, validation = split(load_training_digits(mnist), 5000)
+    images, labels = validation.images[:500], validation.labels[:500]
     anew = np.stack([prepare(1 - image.numpy() / np.float32(255)) for image in images])
     right, right_anew = (
         int((predict(trained[0], given, batch_size=500).argmax(dim=1) == labels).sum())

@@ -1,56 +1,67 @@
-"""`mnist12k tune` on small data, in a folder and processes of its own."""
+"""`mnist12k tune` on small data, each time in a new folder and new processes."""
 
-import csv
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import psutil
-from conftest import ROOT
-from workspace import make_workspace
+from project import ROOT
+from workspace import FOREIGN, inside, make_workspace
 
-SMALL = {
-    "trials: 40": "trials: 6",
-    "finalists: 3": "finalists: 2",
-    "finalist_seeds: 5": "finalist_seeds: 2",
-    "workers: null": "workers: 1",
-    "pruner: hyperband": "pruner: none",
-}
+from mnist12k.params import load_params
+from mnist12k.search.settings import SearchSettings
+
+SMALL = {"trials": 6, "finalists": 2, "finalist_seeds": 2, "workers": 1, "pruner": "none"}
 
 
-def new_folder(folder: Path, idx_folder: Path, **changes: str) -> Path:
-    """Make a project on small data whose section tune is small, with `key=value` changed there."""
-    folder.mkdir()
+def new_folder(folder: Path, idx_folder: Path, **tune: object) -> Path:
+    """Create a project on small data with a small search; `tune` sets further keys of its section.
+
+    It has no test images: a search never reads them.
+    """
     make_workspace(folder, idx_folder)
-    text = (folder / "params.yaml").read_text(encoding="utf-8")
-    for old, new in SMALL.items():
-        assert old in text
-        text = text.replace(old, new, 1)
-    before, tune, after = text.partition("\ntune:\n")
-    lines = after.splitlines()
-    for key, value in changes.items():
-        (number,) = [i for i, line in enumerate(lines) if line.startswith(f"  {key}:")]
-        lines[number] = f"  {key}: {value}"
-    (folder / "params.yaml").write_text(before + tune + "\n".join(lines) + "\n", encoding="utf-8")
-    # A search never opens the test images: it must do without them.
+    set_tune(folder, **(SMALL | tune))
     for path in (folder / "data/mnist/MNIST/raw").glob("t10k-*"):
         path.unlink()
     return folder
 
 
-def start(
-    folder: Path, *arguments: str, variables: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start a command in a session of its own."""
-    hidden = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
-    given = {name: value for name, value in os.environ.items() if name not in hidden}
-    given |= {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+def set_tune(folder: Path, **tune: object) -> None:
+    """Set keys of the section tune in params.yaml."""
+    path = folder / "params.yaml"
+    before, heading, section = path.read_text(encoding="utf-8").partition("\ntune:\n")
+    for key, value in tune.items():
+        pattern = rf"(?m)(?<=^  {key}: )[^\s#]+"
+        section, count = re.subn(pattern, lambda _, value=value: str(value), section)  # type: ignore[misc]
+        assert count == 1, key
+    path.write_text(before + heading + section, encoding="utf-8")
+
+
+@contextmanager
+def search_settings(folder: Path, idx_folder: Path) -> Iterator[SearchSettings]:
+    """Create a project on small data, and yield its search's settings, inside its folder."""
+    make_workspace(folder, idx_folder)
+    with inside(folder):
+        yield load_params().search()
+
+
+def with_tune(settings: SearchSettings, **tune: object) -> SearchSettings:
+    """Return the settings with other values in the section tune."""
+    return settings._replace(tune=settings.tune.model_copy(update=tune))
+
+
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a command in a new session."""
+    inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "mnist12k", *arguments],
         cwd=folder,
-        env={**given, **(variables or {})},
+        env=inherited | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -58,27 +69,27 @@ def start(
     )
 
 
-def run(folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-    """Run a command to its good end, and return what it told."""
-    with start(folder, *arguments, variables=variables) as process:
-        told, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, told
-    return told
+def run(folder: Path, *arguments: str) -> str:
+    """Run a command that succeeds, and return its output."""
+    with start(folder, *arguments) as process:
+        output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
+    return output
 
 
-def read_until(process: subprocess.Popen[str], start: str) -> str:
-    """Read a process's lines up to the first that starts so, and return them."""
+def read_until(process: subprocess.Popen[str], prefix: str) -> str:
+    """Return a process's output up to its first line with this prefix."""
     assert process.stdout is not None
-    told = ""
+    output = ""
     for line in process.stdout:
-        told += line
-        if line.startswith(start):
-            return told
-    raise AssertionError(told)
+        output += line
+        if line.startswith(prefix):
+            return output
+    raise AssertionError(output)
 
 
 def alive(session: int) -> list[int]:
-    """Return the processes of a session that still run, once they have had time to end."""
+    """Return the processes of a session that do not end within ten seconds."""
     processes = [process for process in psutil.process_iter() if _session(process.pid) == session]
     _, left = psutil.wait_procs(processes, timeout=10)
     return [process.pid for process in left if process.status() != psutil.STATUS_ZOMBIE]
@@ -91,7 +102,7 @@ def _session(pid: int) -> int | None:
         return None
 
 
-def rows(folder: Path, name: str) -> list[dict[str, str]]:
+def read_report(folder: Path, name: str) -> pd.DataFrame:
     """Return a table in reports/tune."""
-    with (folder / "reports/tune" / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    path = folder / "reports/tune" / name
+    return pd.read_csv(path, dtype={"trial": str})

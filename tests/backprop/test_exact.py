@@ -4,16 +4,17 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from oracle import MAZUR, ORACLE, SEED
+from oracle import MAZUR, ORACLE, REFERENCE
 
 from mnist12k.backprop.exact import exact_loss_curve
-from mnist12k.backprop.network import Network
+from mnist12k.backprop.settings import SmallNetwork
 
 
-def loss(network: Network, *weights: Any) -> Any:
-    """E_total in mpmath, and no gradient: that is left to its numerical differentiation."""
-    (i1, i2), (t1, t2), _, (b1, b2) = (
-        [mpmath.mpf(repr(number)) for number in numbers] for numbers in network
+def loss(network: SmallNetwork, *weights: Any) -> Any:
+    """E_total in mpmath, which differentiates it numerically."""
+    (i1, i2), (t1, t2), (b1, b2) = (
+        [mpmath.mpf(repr(number)) for number in numbers]
+        for numbers in (network.inputs, network.targets, network.biases)
     )
 
     def sigmoid(x: Any) -> Any:
@@ -25,7 +26,7 @@ def loss(network: Network, *weights: Any) -> Any:
     return ((t1 - a_o1) ** 2 + (t2 - a_o2) ** 2) / 2
 
 
-def differentiated_curve(network: Network, rate: float, iterations: int) -> Sequence[float]:
+def differentiated_curve(network: SmallNetwork, rate: float, iterations: int) -> Sequence[float]:
     with mpmath.workdps(50):
         w = [mpmath.mpf(repr(number)) for number in network.weights]
         losses = [loss(network, *w)]
@@ -41,18 +42,18 @@ def differentiated_curve(network: Network, rate: float, iterations: int) -> Sequ
 
 @pytest.mark.parametrize("rate", [0.5, 60.0, 300.0])
 def test_the_exact_curve_is_that_of_a_numerically_differentiated_loss(rate: float) -> None:
-    for network in (MAZUR, SEED):
+    for network in (MAZUR, REFERENCE):
         np.testing.assert_allclose(
             exact_loss_curve(network, rate, 4), differentiated_curve(network, rate, 4), rtol=1e-15
         )
 
 
 def test_the_exact_curve_is_the_oracles_to_the_last_bit() -> None:
-    for rate, losses in ORACLE["seed"]["losses"].items():
-        curve = exact_loss_curve(SEED, float(rate), 100)
+    for rate, losses in ORACLE["reference"]["losses"].items():
+        curve = exact_loss_curve(REFERENCE, float(rate), 100)
         assert {k: curve[int(k)] for k in losses} == losses
 
 
-def test_rates_that_take_exp_out_of_any_range_are_exact_too() -> None:
+def test_rates_at_which_exp_overflows_are_exact_too() -> None:
     for rate, final in ((1e4, 0.25), (1e10, 0.0), (1e100, 0.0)):
-        assert exact_loss_curve(SEED, rate, 3)[-1] == final
+        assert exact_loss_curve(REFERENCE, rate, 3)[-1] == final

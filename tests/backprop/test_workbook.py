@@ -9,11 +9,11 @@ import openpyxl
 import pytest
 from openpyxl.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
-from oracle import SEED
+from oracle import REFERENCE
 
-from mnist12k.backprop.network import Network
+from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.backprop.study import STEP_COLUMNS, loss_curves, steps
-from mnist12k.backprop.workbook import GIVEN, MOST_ITERATIONS, write_workbook
+from mnist12k.report.study.workbook import GIVEN, MAX_ITERATIONS, write_workbook
 
 RATES = [0.1, 0.2, 0.5, 0.8, 1.0, 2.0]
 ETA, ITERATIONS = 0.5, 100
@@ -26,7 +26,7 @@ needs_libreoffice = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("workbook") / "backprop.xlsx"
-    write_workbook(path, SEED, RATES, ETA, ITERATIONS)
+    write_workbook(path, REFERENCE, RATES, ETA, ITERATIONS)
     return path
 
 
@@ -39,9 +39,9 @@ def cells(sheet: Worksheet) -> Iterator[object]:
 
 
 def assert_agrees(
-    workbook: Workbook, network: Network, eta: float = ETA, rates: list[float] = RATES
+    workbook: Workbook, network: SmallNetwork, eta: float = ETA, rates: list[float] = RATES
 ) -> None:
-    """Hold every number of both sheets of curves against Python."""
+    """Compare every number of the sheets Descent and Rates with Python's."""
     rows = list(workbook["Descent"].iter_rows(min_row=3, values_only=True))
     assert rows[0] == ("iteration", *STEP_COLUMNS)
     numbers = np.array(rows[1:], dtype=float)
@@ -60,9 +60,9 @@ def assert_agrees(
 def recalculate(
     path: Path, folder: Path, change: Callable[[Workbook], None] = lambda _: None
 ) -> Workbook:
-    """Let LibreOffice compute the workbook, changed, from formulas alone.
+    """Change the workbook and let LibreOffice compute it from its formulas alone.
 
-    openpyxl saves formulas without the values that Python gave them.
+    openpyxl saves formulas without the values written by Python.
     """
     workbook = openpyxl.load_workbook(path)
     change(workbook)
@@ -94,14 +94,19 @@ def recalculate(
 
 @needs_libreoffice
 def test_libreoffice_computes_what_python_computes(path: Path, tmp_path: Path) -> None:
-    assert_agrees(recalculate(path, tmp_path), SEED)
+    assert_agrees(recalculate(path, tmp_path), REFERENCE)
 
 
 @needs_libreoffice
 def test_a_change_to_any_given_cell_recalculates_to_pythons_numbers(
     path: Path, tmp_path: Path
 ) -> None:
-    changed = Network((0.3, -1.2), (0.9, 0.05), (-0.3, 0.2, 2, 0.3, -0.4, 1.5, 0.5, 3), (-0.1, 0.7))
+    changed = SmallNetwork(
+        inputs=(0.3, -1.2),
+        targets=(0.9, 0.05),
+        weights=(-0.3, 0.2, 2, 0.3, -0.4, 1.5, 0.5, 3),
+        biases=(-0.1, 0.7),
+    )
     numbers = (*changed.inputs, *changed.targets, *changed.weights, *changed.biases, 1.7)
 
     def change(workbook: Workbook) -> None:
@@ -114,10 +119,10 @@ def test_a_change_to_any_given_cell_recalculates_to_pythons_numbers(
 
 
 def test_viewers_that_do_not_calculate_show_pythons_numbers(path: Path) -> None:
-    assert_agrees(openpyxl.load_workbook(path, data_only=True), SEED)
+    assert_agrees(openpyxl.load_workbook(path, data_only=True), REFERENCE)
 
 
-def test_every_number_but_what_is_given_is_a_formula(path: Path) -> None:
+def test_every_number_but_the_inputs_is_a_formula(path: Path) -> None:
     workbook = openpyxl.load_workbook(path)
     typed_in = [
         cell.coordinate
@@ -131,30 +136,30 @@ def test_every_number_but_what_is_given_is_a_formula(path: Path) -> None:
     assert typed_in == []
 
 
-def test_the_steps_formulas_stand_beside_their_cells(path: Path) -> None:
+def test_each_cell_of_the_steps_has_its_formula_beside_it(path: Path) -> None:
     sheet = openpyxl.load_workbook(path)["Network"]
-    beside = {row[3].value: (row[4].value, row[5].value) for row in sheet.iter_rows()}
-    assert beside["h2"] == (
+    formulas = {row[3].value: (row[4].value, row[5].value) for row in sheet.iter_rows()}
+    assert formulas["h2"] == (
         "=B11*B5+B12*B6+B17".replace("B", "Network!$B$"),
         "w3 * i1 + w4 * i2 + b1",
     )
-    assert beside["dE_dw7"][1] == "(a_o2 - t2) * a_o2 * (1 - a_o2) * a_h1"
+    assert formulas["dE_dw7"][1] == "(a_o2 - t2) * a_o2 * (1 - a_o2) * a_h1"
 
 
-def test_the_network_and_both_losses_are_native_charts(path: Path) -> None:
+def test_the_network_and_the_losses_are_native_charts(path: Path) -> None:
     workbook = openpyxl.load_workbook(path)
     assert len(workbook["Network"]._charts) == 2
     assert len(workbook["Rates"]._charts[0].series) == len(RATES)
 
 
-def test_the_same_study_is_the_same_file_byte_for_byte(path: Path, tmp_path: Path) -> None:
-    write_workbook(tmp_path / "again.xlsx", SEED, RATES, ETA, ITERATIONS)
+def test_the_same_study_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    write_workbook(tmp_path / "again.xlsx", REFERENCE, RATES, ETA, ITERATIONS)
     assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
 
 
-def test_a_long_study_fills_a_workbook_that_still_opens(tmp_path: Path) -> None:
-    write_workbook(tmp_path / "long.xlsx", SEED, [0.5], 0.5, 10_000)
+def test_the_workbook_of_a_long_study_is_limited(tmp_path: Path) -> None:
+    write_workbook(tmp_path / "long.xlsx", REFERENCE, [0.5], 0.5, 10_000)
     sheet = openpyxl.load_workbook(tmp_path / "long.xlsx")["Descent"]
     numbers = [row[0] for row in sheet.iter_rows(min_row=4, max_col=1, values_only=True)]
-    assert numbers[-1] == MOST_ITERATIONS
+    assert numbers[-1] == MAX_ITERATIONS
     assert all(after == before + 1 for before, after in pairwise(numbers))

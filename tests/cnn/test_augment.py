@@ -8,8 +8,10 @@ from torchvision.transforms import functional as pil
 
 from mnist12k.cnn.augment import augment, warp
 from mnist12k.cnn.network import to_unit_range
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
-from mnist12k.params import Params, Train
+from mnist12k.params import Params
+from mnist12k.stages.seeds import training_settings
 
 
 def warped(
@@ -105,7 +107,7 @@ def test_each_part_of_the_augmentation_changes_images(params: Params, name: str)
 
 def test_the_same_generator_state_gives_the_same_images(params: Params) -> None:
     images = torch.rand(8, 1, 28, 28)
-    recipe = params.training("best", 1, 0)
+    recipe = training_settings("best", 1, 0, params.recipes["best"])
     first = augment(images, recipe, torch.Generator().manual_seed(3))
     second = augment(images, recipe, torch.Generator().manual_seed(3))
     assert torch.equal(first, second)
@@ -121,4 +123,4 @@ def test_no_augmentation_leaves_images_and_generator_alone(params: Params) -> No
 
 def no_augmentation(params: Params, **changes: float) -> Train:
     off = {"rotation": 0, "shift": 0, "scale": 0, "shear": 0}
-    return params.training("best", 1, 0).model_copy(update=off | changes)
+    return training_settings("best", 1, 0, params.recipes["best"]).model_copy(update=off | changes)

@@ -10,15 +10,17 @@ from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import Network, new_network
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
-from mnist12k.params import Params, Train
+from mnist12k.params import Params
+from mnist12k.stages.seeds import training_settings
 
 
 @pytest.fixture
 def settings(params: Params) -> Train:
     """Everything that has a state: momentum, average, dropout, augmentation, a schedule."""
-    changes = {"epochs": 3, "batch_size": 128, "dropout": 0.1, "average": 0.9}
-    return params.training("best", 1, 100).model_copy(update=changes)
+    changes = {"epochs": 3, "batch_size": 128, "dropout": 0.1, "ema_decay": 0.9}
+    return training_settings("best", 1, 100, params.recipes["best"]).model_copy(update=changes)
 
 
 class KilledError(Exception):
@@ -29,32 +31,32 @@ def trained(
     digits: Digits, settings: Train, path: Path | None = None, killed_after: int = 0
 ) -> tuple[dict[str, Tensor], list[Epoch]]:
     network = new_network(settings.dropout, settings.seed, torch.device("cpu"))
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
 
     def on_epoch(epoch: Epoch) -> None:
-        told.append(epoch)
+        epochs.append(epoch)
         if epoch.epoch == killed_after:
             raise KilledError
 
     checkpoint = Checkpoint(path, "f") if path else None
     fit(network, *split(digits, 100), settings, on_epoch, checkpoint=checkpoint)
-    return network.state_dict(), told
+    return network.state_dict(), epochs
 
 
-def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(
+def test_a_resumed_training_ends_with_the_bits_of_an_uninterrupted_one(
     small_training_digits: Digits, settings: Train, tmp_path: Path
 ) -> None:
-    unbroken, history = trained(small_training_digits, settings)
+    uninterrupted, history = trained(small_training_digits, settings)
     path = tmp_path / "training.pt"
     with pytest.raises(KilledError):
         trained(small_training_digits, settings, path, killed_after=2)
     resumed, rest = trained(small_training_digits, settings, path)
     assert [epoch.epoch for epoch in rest] == [3]
     assert rest[0]._replace(seconds=0) == history[2]._replace(seconds=0)
-    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+    assert all(torch.equal(uninterrupted[name], resumed[name]) for name in uninterrupted)
 
 
-def test_a_checkpoint_tells_its_history(
+def test_a_checkpoint_has_the_history(
     small_training_digits: Digits, settings: Train, tmp_path: Path
 ) -> None:
     path = tmp_path / "training.pt"
@@ -83,12 +85,33 @@ def that_runs_code(path: Path) -> None:
     torch.save({"weights": Trap()}, path, pickle_module=pickle)
 
 
-@pytest.mark.parametrize("spoil", [damaged, of_another_network, that_runs_code])
-def test_a_file_of_no_use_is_named_and_set_aside(
+def changed(key: str, value: object) -> Callable[[Path], None]:
+    """Return what replaces one part of the state by `value`."""
+
+    def spoil(path: Path) -> None:
+        torch.save(torch.load(path, weights_only=True) | {key: value}, path)
+
+    return spoil
+
+
+SPOILED = [
+    *(damaged, of_another_network, that_runs_code),
+    *(changed("network", value) for value in (None, {}, {"head.weight": torch.zeros(1)})),
+    *(changed("average", value) for value in (None, [], [torch.zeros(2)], [1, 2])),
+    *(changed("optimizer", value) for value in (None, {}, {"state": {}, "param_groups": []})),
+    *(changed("generator", value) for value in (None, torch.zeros(3), torch.zeros(5056).byte())),
+    *(changed("history", value) for value in (None, [1], [(1, 2)], [(2, *[0.1] * 6)])),
+    changed("average", [torch.full((), torch.nan)] * 38),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_an_unusable_file_is_named_and_set_aside(
     small_training_digits: Digits,
     settings: Train,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     spoil: Callable[[Path], None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,18 +119,22 @@ def test_a_file_of_no_use_is_named_and_set_aside(
     with pytest.raises(KilledError):
         trained(small_training_digits, settings, path, killed_after=1)
     spoil(path)
-    checkpoint = Checkpoint(path, "f")
-    assert checkpoint.problem is not None
-    assert str(path) in checkpoint.problem
-    assert checkpoint.state is None
-    assert not path.exists()
+    uninterrupted, _ = trained(small_training_digits, settings)
+    capsys.readouterr()
+    retrained, epochs = trained(small_training_digits, settings, path)
+    assert f"{path} is unusable" in capsys.readouterr().err
     assert (tmp_path / "training.bad").is_file()
     assert not (tmp_path / "sprung").exists()
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    assert all(torch.equal(uninterrupted[name], retrained[name]) for name in uninterrupted)
 
 
-def test_a_checkpoint_of_another_training_is_set_aside(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "training.pt"
     keys = ("network", "average", "optimizer", "generator", "history")
-    Checkpoint(path, "one").save(dict.fromkeys(keys))
+    Checkpoint(path, "one").save(dict.fromkeys(keys, []))
     assert Checkpoint(path, "one").state is not None
-    assert "of another training" in (Checkpoint(path, "two").problem or "")
+    assert Checkpoint(path, "two").state is None
+    assert "of another training" in capsys.readouterr().err

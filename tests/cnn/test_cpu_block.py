@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist12k.cnn import cpu_block
-from mnist12k.cnn.network import LAYERS, Block, Layer, Network
+from mnist12k.cnn.architecture import BLOCKS, Convolution
+from mnist12k.cnn.network import Block, Network
 
 
-def random_block(layer: Layer, dropout: float = 0) -> Block:
+def random_block(layer: Convolution, dropout: float = 0) -> Block:
     torch.manual_seed(1)
     block = Block(layer, dropout).double().to(memory_format=torch.channels_last)
     for p in block.norm.parameters():
@@ -24,10 +25,10 @@ def in_pytorch(block: Block, x: Tensor) -> Tensor:
     return x if block.pool is None else block.pool(x)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", BLOCKS)
 @pytest.mark.parametrize("count", [64, 3, 1])
 def test_a_block_gives_the_values_gradients_and_statistics_of_pytorchs_layers(
-    layer: Layer, count: int
+    layer: Convolution, count: int
 ) -> None:
     ours = random_block(layer)
     theirs = copy.deepcopy(ours)
@@ -71,12 +72,12 @@ def test_zeros_fall_at_their_rate_independently_and_to_the_last_value(rate: floa
 
 def test_zeros_do_not_run_out_when_the_first_draws_fall_short() -> None:
     x = torch.ones(1, 1, 1, 3)
-    found = [
+    rows = [
         cpu_block.drop_(x.clone(), 0.9, torch.Generator().manual_seed(seed)).flatten().tolist()
         for seed in range(2000)
     ]
-    share = sum(row.count(0) for row in found) / 6000
-    assert share == pytest.approx(0.9, abs=4 * (0.09 / 6000) ** 0.5)
+    fraction = sum(row.count(0) for row in rows) / 6000
+    assert fraction == pytest.approx(0.9, abs=4 * (0.09 / 6000) ** 0.5)
 
 
 def test_evaluation_is_of_the_whole_network_that_was_trained() -> None:

@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_leaves
 from mnist12k.cnn import cpu_block, cuda_graph
 from mnist12k.cnn.cuda_graph import WARM_UP, Replayed
 from mnist12k.cnn.fit import fit
-from mnist12k.cnn.fused import fit_fused
 from mnist12k.cnn.history import Epoch, Step
 from mnist12k.cnn.network import Dropout, new_network
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
-from mnist12k.params import Params, Train
+from mnist12k.params import Params
+from mnist12k.search.fused import fit_fused
+from mnist12k.stages.seeds import training_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ABSENT = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -83,9 +85,9 @@ class Recorder(TorchDispatchMode):
     def replay(self) -> None:
         self.replays += 1
         for func, args, kwargs, results in self.calls:
-            for there, new in zip(results, tensors(func(*args, **kwargs)), strict=True):
-                if there is not None:
-                    there.copy_(new)
+            for result, new in zip(results, tensors(func(*args, **kwargs)), strict=True):
+                if result is not None:
+                    result.copy_(new)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ class StepByStep:
 def recipe(params: Params) -> Train:
     """All that draws numbers, and rates that change from step to step."""
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "dropout": 0.1, "shear": 3}
-    return params.training("best", 1, 90).model_copy(update=small)
+    return training_settings("best", 1, 90, params.recipes["best"]).model_copy(update=small)
 
 
 def trained(
@@ -181,7 +183,7 @@ def test_models_trained_as_one_by_replays_end_with_the_bits_of_those_that_are_no
         return states, [[epoch._replace(seconds=0) for epoch in own] for own in histories]
 
     expected = both()
-    monkeypatch.setattr("mnist12k.cnn.fused.replayed", Replayed)
+    monkeypatch.setattr("mnist12k.search.fused.replayed", Replayed)
     states, histories = both()
     assert [recorder.replays for recorder in recorders] == [2 * 7 - WARM_UP]
     assert all(torch.equal(*pair) for pair in zip(states, expected[0], strict=True))
@@ -206,9 +208,11 @@ def test_a_step_that_cannot_be_recorded_goes_on_without_a_graph_and_says_so_once
 
     generator = GraphsafeGenerator().manual_seed(1)
     replayed = Replayed(partial(step, generator), [generator])
-    with pytest.warns(UserWarning, match=r"without a CUDA graph.*when stream is capturing") as told:
+    with pytest.warns(
+        UserWarning, match=r"without a CUDA graph.*when stream is capturing"
+    ) as caught:
         results = [replayed(0.5) for _ in range(10)]
-    assert len(told) == 1
+    assert len(caught) == 1
 
     total.zero_()
     generator.manual_seed(1)

@@ -6,14 +6,18 @@ from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch, Step
 from mnist12k.cnn.network import Network, new_network
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.errors import UserError
-from mnist12k.params import Params, Train
+from mnist12k.params import Params
+from mnist12k.stages.seeds import training_settings
 
 
 def settings(params: Params, **changes: object) -> Train:
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "step_size": 1, "dropout": 0.1}
-    return params.training("seed", 1, 5000).model_copy(update=small | changes)
+    return training_settings("reference", 1, 5000, params.recipes["reference"]).model_copy(
+        update=small | changes
+    )
 
 
 def trained(
@@ -57,16 +61,16 @@ def test_another_seed_gives_another_network(small_training_digits: Digits, param
     assert not torch.equal(weights(first), weights(second))
 
 
-def test_every_epoch_and_every_step_is_told_as_it_ends(
+def test_every_epoch_and_every_step_is_reported_when_it_ends(
     small_training_digits: Digits, params: Params
 ) -> None:
     recipe = settings(params)
-    told: list[Epoch | Step] = []
+    events: list[Epoch | Step] = []
     network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
     training, validation = split(small_training_digits, 90)  # 510 images: 8 steps, the last of 62
-    history = fit(network, training, validation, recipe, told.append, told.append)
-    assert [item for item in told if isinstance(item, Epoch)] == history
-    assert [item.step for item in told if isinstance(item, Step)] == [*range(1, 9)] * 2
+    history = fit(network, training, validation, recipe, events.append, events.append)
+    assert [item for item in events if isinstance(item, Epoch)] == history
+    assert [item.step for item in events if isinstance(item, Step)] == [*range(1, 9)] * 2
 
 
 def test_without_validation_images_there_is_no_validation_figure(
@@ -88,8 +92,8 @@ def test_the_learning_rate_falls_as_scheduled(
 def test_the_network_ends_as_the_average_of_its_weights(
     small_training_digits: Digits, params: Params
 ) -> None:
-    averaged, _ = trained(small_training_digits, settings(params, average=0.9))
-    last, _ = trained(small_training_digits, settings(params, average=0))
+    averaged, _ = trained(small_training_digits, settings(params, ema_decay=0.9))
+    last, _ = trained(small_training_digits, settings(params, ema_decay=0))
     assert not torch.equal(weights(averaged), weights(last))
 
 
@@ -97,12 +101,12 @@ def test_the_network_ends_as_the_average_of_its_weights(
 def test_a_loss_that_is_no_longer_finite_stops_within_the_epoch(
     small_training_digits: Digits, params: Params, rate: float
 ) -> None:
-    told: list[Epoch] = []
+    events: list[Epoch] = []
     recipe = settings(params, epochs=3, learning_rate=rate)
     network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
     with pytest.raises(UserError) as caught:
-        fit(network, *split(small_training_digits, 100), recipe, told.append)
-    assert told == []
+        fit(network, *split(small_training_digits, 100), recipe, events.append)
+    assert events == []
     (line,) = str(caught.value).splitlines()
     assert f"in epoch 1 at learning rate {rate:.3g}" in line
     assert "learning rate is probably too high" in line
@@ -135,7 +139,7 @@ def test_a_network_learns_on_any_number_of_threads_and_twice_the_same(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        recipe = settings(params, average=0.5, rotation=5)
+        recipe = settings(params, ema_decay=0.5, rotation=5)
         first, history = trained(small_training_digits, recipe)
         second, _ = trained(small_training_digits, recipe)
     finally:

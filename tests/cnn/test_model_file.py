@@ -34,7 +34,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_absent_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cnn.pt is absent; .dvc repro train. makes it"):
+    with pytest.raises(UserError, match=r"cnn.pt is missing; .dvc repro train. writes it"):
         load_network(tmp_path / "cnn.pt", CPU)
 
 
@@ -68,12 +68,12 @@ def test_a_checkpoint_that_would_run_code_is_refused_unrun(
     assert not Path("sprung").exists()
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xyz", "meta device"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xyz", "meta device", "meta"])
 def test_a_device_that_is_not_there_is_an_error_that_says_what_is(name: str) -> None:
     with pytest.raises(
-        UserError, match=rf"device = '{name}' is not on this machine; allowed: auto"
+        UserError, match=rf"evaluate.device = '{name}' is not on this machine; allowed: auto"
     ):
-        pick_device(name)
+        pick_device(name, "evaluate.device")
 
 
 def test_auto_is_the_accelerator_or_the_cpu() -> None:
@@ -82,10 +82,10 @@ def test_auto_is_the_accelerator_or_the_cpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator here")
+@pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator")
 def test_logits_on_an_accelerator_are_those_of_the_cpu(tmp_path: Path) -> None:
     save_network(new_network(0.1, 1, CPU), tmp_path / "cnn.pt")
     images = torch.rand(100, 1, 28, 28)
-    there = pick_device("auto")
-    ours = load_network(tmp_path / "cnn.pt", there)(images.to(there)).cpu()
+    device = pick_device("auto")
+    ours = load_network(tmp_path / "cnn.pt", device)(images.to(device)).cpu()
     torch.testing.assert_close(ours, load_network(tmp_path / "cnn.pt", CPU)(images))

@@ -4,12 +4,12 @@ import torch
 from mnist12k.cnn.network import (
     Dropout,
     Network,
-    drawing_from,
+    dropout_generator,
     new_network,
     parameter_count,
     to_unit_range,
 )
-from mnist12k.cnn.summary import summarise, trace
+from mnist12k.report.figures.model_summary import summarise, trace
 
 # The layer table of the course write-up that this network comes from.
 PUBLISHED_TABLE = """
@@ -133,7 +133,7 @@ def test_dropout_draws_from_the_generator_it_is_given_and_rests_in_evaluation() 
     network, images = new_network(0.5, 1, torch.device("cpu")), torch.rand(2, 1, 28, 28)
     outputs = []
     for _ in range(2):
-        with drawing_from(torch.Generator().manual_seed(5), network):
+        with dropout_generator(network, torch.Generator().manual_seed(5)):
             outputs.append(network.train()(images))
         torch.rand(3)
     assert torch.equal(*outputs)

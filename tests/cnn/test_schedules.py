@@ -25,12 +25,12 @@ def optimizer(rate: float = 1.0) -> torch.optim.SGD:
 
 
 def test_the_seeds_rates_are_torchs_step_lr(params: Params) -> None:
-    ours = [learning_rate(params.recipes["seed"], 469 * epoch, 469) for epoch in range(19)]
+    ours = [learning_rate(params.recipes["reference"], 469 * epoch, 469) for epoch in range(19)]
     assert ours == pytest.approx(torchs(StepLR(optimizer(0.01), 10, 0.1), 19), rel=1e-12)
 
 
 def test_steps_down_fall_between_two_epochs_and_not_before(params: Params) -> None:
-    recipe = params.recipes["seed"]
+    recipe = params.recipes["reference"]
     rates = [learning_rate(recipe, step, 5) for step in (49, 50)]
     assert rates == pytest.approx([0.01, 0.001])
 

@@ -5,7 +5,7 @@ import torch
 from conftest import SMALL_TEST, SMALL_TRAINING
 
 from mnist12k.digits.dataset import Digits, load_test_digits, load_training_digits, split
-from mnist12k.digits.fetch import RAW
+from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
 
 
@@ -27,7 +27,7 @@ def test_each_part_has_its_own_images_and_labels(root: Path) -> None:
 
 
 def test_an_absent_file_is_named_with_what_brings_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte is absent; .dvc repro fetch"):
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte is missing; .dvc repro fetch"):
         load_training_digits(tmp_path)
 
 
@@ -38,10 +38,10 @@ def test_a_damaged_file_is_named(root: Path, content: bytes) -> None:
         load_training_digits(root)
 
 
-def test_images_and_labels_of_different_number_are_told(root: Path) -> None:
+def test_images_and_labels_of_different_number_are_an_error(root: Path) -> None:
     labels = root / RAW / "t10k-labels-idx1-ubyte"
     labels.write_bytes((root / RAW / "train-labels-idx1-ubyte").read_bytes())
-    with pytest.raises(UserError, match=rf"t10k holds images.*{SMALL_TRAINING} labels"):
+    with pytest.raises(UserError, match=rf"t10k has images.*{SMALL_TRAINING} labels"):
         load_test_digits(root)
 
 

@@ -8,7 +8,8 @@ import pytest
 from torchvision.datasets import MNIST
 
 from mnist12k.digits import fetch as fetch_module
-from mnist12k.digits.fetch import RAW, fetch
+from mnist12k.digits.fetch import fetch
+from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
 
 DEAD_MIRROR = "http://127.0.0.1:9/"  # nothing listens on the discard port
@@ -76,7 +77,7 @@ def test_when_all_sources_fail_each_is_named_with_its_reason_and_a_way_out(
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path, idx_sha256: Mapping[str, str]) -> None:
-    with pytest.raises(UserError, match=r"folder .*nowhere: there is no such folder"):
+    with pytest.raises(UserError, match=r"folder .*nowhere: no such folder"):
         fetch(str(tmp_path / "nowhere"), idx_sha256, tmp_path / "mnist")
 
 
@@ -104,7 +105,7 @@ def test_files_that_are_there_and_right_are_not_fetched_again(
     tmp_path: Path, idx_folder: Path, idx_sha256: Mapping[str, str]
 ) -> None:
     fetch(str(idx_folder), idx_sha256, tmp_path / "mnist")
-    assert fetch("/nowhere", idx_sha256, tmp_path / "mnist") == "an earlier fetch"
+    assert fetch("/nowhere", idx_sha256, tmp_path / "mnist") == "an earlier download"
 
 
 def test_an_interrupted_fetch_leaves_nothing_that_looks_whole(

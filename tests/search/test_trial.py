@@ -2,13 +2,23 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from tune_command import with_tune
 
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.params import Params
-from mnist12k.search.study import ATTEMPT
-from mnist12k.search.trial import Surplus, is_whole, point_of, run_trial, suggest, training
-from mnist12k.space import parse_space
+from mnist12k.search.queue import enqueue
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import parse_space
+from mnist12k.search.trial import NotQueued, epochs_of, is_integer, point_of, run_trial, suggest
+
+
+@pytest.fixture
+def settings(params: Params) -> SearchSettings:
+    """A search that starts from two epochs."""
+    settings = params.search()
+    start = settings.start.model_copy(update={"epochs": 2, "rotation": 0})
+    return with_tune(settings._replace(start=start), space={"learning_rate": [0.05, 1e20]})
 
 
 @pytest.fixture
@@ -16,75 +26,74 @@ def digits(small_training_digits: Digits) -> tuple[Digits, Digits]:
     return split(small_training_digits, 100)
 
 
-def in_study(
-    params: Params, digits: tuple[Digits, Digits], point: dict[str, Any], **changes: object
-) -> optuna.trial.FrozenTrial:
-    """Run one trial of fixed parameters, and return what the study keeps of it."""
-    tune = params.tune.model_copy(update={"space": {"learning_rate": [0.05, 1e20]}} | changes)
-    recipe = params.recipes["fast"].model_copy(update={"epochs": 2, "rotation": 0})
-    params = params.model_copy(update={"tune": tune, "recipes": {"fast": recipe}})
+def run(
+    settings: SearchSettings, digits: tuple[Digits, Digits], point: dict[str, Any]
+) -> FrozenTrial:
+    """Run one trial at a point, and return what the study stores of it."""
     study = optuna.create_study()
-    study.enqueue_trial(point, user_attrs={ATTEMPT: 1})
-    study.optimize(lambda trial: run_trial(trial, params, digits), n_trials=1)
+    enqueue(study, point, {})
+    study.optimize(lambda trial: run_trial(trial, settings, digits), n_trials=1)
     return study.trials[0]
 
 
 def test_only_the_chosen_case_has_its_parameters() -> None:
-    space = parse_space({"schedule": {"linear": {}, "cosine": {"final": [0.0, 0.1]}}})
+    space = parse_space({"schedule": {"linear": {}, "cosine": {"final_fraction": [0.0, 0.1]}}})
     assert suggest(FixedTrial({"schedule": "linear"}), space) == {"schedule": "linear"}
-    chosen = {"schedule": "cosine", "final": 0.1}
+    chosen = {"schedule": "cosine", "final_fraction": 0.1}
     assert suggest(FixedTrial(chosen), space) == chosen
 
 
-def test_one_rate_a_block_becomes_a_list_of_the_network(params: Params) -> None:
+def test_rates_per_block_become_one_list(settings: SearchSettings) -> None:
     rates = {f"dropout.{block}": block / 100 for block in range(6)}
     point = point_of({"learning_rate": 0.1, **rates})
     assert point == {"learning_rate": 0.1, "dropout": [0, 0.01, 0.02, 0.03, 0.04, 0.05]}
-    assert training(params, point, seed=3).dropout == tuple(point["dropout"])
+    assert settings.for_point(point, seed=3).dropout == tuple(point["dropout"])
 
 
 @pytest.mark.parametrize(
-    ("name", "whole"),
+    ("name", "integer"),
     [("epochs", True), ("step_size", True), ("dropout.3", False), ("gamma", False)],
 )
-def test_whole_numbers_are_searched_where_the_recipe_has_them(name: str, whole: bool) -> None:
-    assert is_whole(name) is whole
-
-
-def test_a_trial_trains_as_the_train_stage_would(params: Params) -> None:
-    changes = {"learning_rate": 0.3, "schedule": "cosine", "final": 0.1}
-    settings = training(params, changes, seed=1)
-    given = params.train.model_dump() | params.recipes["fast"].model_dump() | changes
-    assert settings.model_dump() == given | {"recipe": "fast", "seed": 1}
-
-
-def test_the_result_is_the_last_epochs_validation_loss(
-    params: Params, digits: tuple[Digits, Digits]
+def test_integers_are_the_parameters_that_are_integers_in_a_recipe(
+    name: str, integer: bool
 ) -> None:
-    trial = in_study(params, digits, {"learning_rate": 0.05})
-    epochs = trial.user_attrs["mnist12k.epochs"]
-    assert len(epochs) == 2
-    assert trial.value == epochs[-1][4] == trial.intermediate_values[2]
+    assert is_integer(name) is integer
 
 
-def test_a_trial_that_diverges_is_pruned_and_stops_nothing(
-    params: Params, digits: tuple[Digits, Digits]
+def test_a_trial_trains_as_the_stage_train_would(params: Params) -> None:
+    point = {"learning_rate": 0.3, "schedule": "cosine", "final_fraction": 0.1}
+    train = params.search().for_point(point, seed=1)
+    expected = params.train.model_dump() | params.recipes["fast"].model_dump() | point
+    assert train.model_dump() == expected | {"recipe": "fast", "seed": 1}
+
+
+def test_the_value_is_the_last_epochs_validation_loss(
+    settings: SearchSettings, digits: tuple[Digits, Digits]
 ) -> None:
-    trial = in_study(params, digits, {"learning_rate": 1e20})
-    assert trial.state == optuna.trial.TrialState.PRUNED
+    trial = run(settings, digits, {"learning_rate": 0.05})
+    first, last = epochs_of(trial)
+    assert trial.value == last.validation_loss
+    assert trial.intermediate_values == {1: first.validation_loss, 2: last.validation_loss}
 
 
-def test_wilcoxon_compares_seed_by_seed(params: Params, digits: tuple[Digits, Digits]) -> None:
-    point = {"learning_rate": 0.05}
-    trial = in_study(params, digits, point, pruner="wilcoxon", seeds_per_trial=2)
+def test_a_diverged_trial_is_pruned(
+    settings: SearchSettings, digits: tuple[Digits, Digits]
+) -> None:
+    assert run(settings, digits, {"learning_rate": 1e20}).state == TrialState.PRUNED
+
+
+def test_the_wilcoxon_pruner_compares_seeds(
+    settings: SearchSettings, digits: tuple[Digits, Digits]
+) -> None:
+    settings = with_tune(settings, pruner="wilcoxon", seeds_per_trial=2)
+    trial = run(settings, digits, {"learning_rate": 0.05})
     assert sorted(trial.intermediate_values) == [1, 2]
     assert trial.value == pytest.approx(sum(trial.intermediate_values.values()) / 2)
-    assert len(trial.user_attrs["mnist12k.epochs"]) == 4
+    assert len(epochs_of(trial)) == 4
 
 
-def test_a_trial_that_nobody_queued_is_not_trained(
-    params: Params, digits: tuple[Digits, Digits]
+def test_a_trial_that_was_not_queued_is_not_run(
+    settings: SearchSettings, digits: tuple[Digits, Digits]
 ) -> None:
-    study = optuna.create_study()
-    with pytest.raises(Surplus):
-        run_trial(study.ask(), params, digits)
+    with pytest.raises(NotQueued):
+        run_trial(optuna.create_study().ask(), settings, digits)

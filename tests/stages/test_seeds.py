@@ -1,106 +1,105 @@
-import csv
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from conftest import ROOT
+from project import ROOT
 
-from mnist12k.digits.fetch import RAW
+from mnist12k.cnn.settings import Recipe
+from mnist12k.digits.settings import RAW
+from mnist12k.files import read_json
+from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummary, read_results
 from mnist12k.params import Params
 from mnist12k.stages import seeds
-from mnist12k.stages.seeds import Row, summaries
+from mnist12k.stages.settings import Seeds
 
-RESULTS = Path("reports/seeds/results.csv")
+Summaries = dict[str, SeedsSummary]
 
 
 @pytest.fixture
-def few(
+def study(
     tmp_path: Path, idx_folder: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> Params:
-    """Two recipes of one epoch, two seeds, on small digits in a folder of their own."""
+) -> tuple[Seeds, Mapping[str, Recipe]]:
+    """Two recipes of one epoch and two seeds, in a folder with small data."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/mnist" / RAW).parent.mkdir(parents=True)
     (tmp_path / "data/mnist" / RAW).symlink_to(idx_folder, target_is_directory=True)
-    short = {
+    recipes = {
         name: recipe.model_copy(update={"epochs": 1}) for name, recipe in params.recipes.items()
     }
-    chosen = params.seeds.model_copy(
-        update={"recipes": ("fast", "seed"), "count": 2, "validation_size": 100}
-    )
-    return params.model_copy(update={"recipes": short, "seeds": chosen})
+    small = {"recipes": ("fast", "reference"), "count": 2, "validation_size": 100}
+    return params.seeds.model_copy(update=small), recipes
 
 
-def read_rows() -> list[dict[str, str]]:
-    with RESULTS.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def results_of(*accuracies: tuple[str, float]) -> pd.DataFrame:
+    """Return results with these recipes and test accuracies, and the seeds 1, 2, ..."""
+    rows = [
+        seeds.Result(name, seed, 5, None, accuracy, 10)
+        for seed, (name, accuracy) in enumerate(accuracies, start=1)
+    ]
+    return pd.DataFrame(rows)
 
 
 @pytest.mark.slow
-def test_a_run_leaves_a_row_a_training_and_a_later_run_trains_what_is_missing(
-    few: Params, capfd: pytest.CaptureFixture[str]
+def test_a_run_trains_only_what_is_missing(
+    study: tuple[Seeds, Mapping[str, Recipe]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seeds.run(few)
-    rows = read_rows()
-    assert [(row["recipe"], row["seed"]) for row in rows] == [
-        ("fast", "1"),
-        ("fast", "2"),
-        ("seed", "1"),
-        ("seed", "2"),
-    ]
+    settings, recipes = study
+    seeds.run(settings, recipes)
+    results = read_results()
+    expected = [("fast", 1), ("fast", 2), ("reference", 1), ("reference", 2)]
+    assert list(zip(results["recipe"], results["seed"], strict=True)) == expected
     assert "4 to go, on 500 images each" in capfd.readouterr().out
-    assert all(float(row["validation_accuracy"]) <= 1 for row in rows)
-    assert Path("reports/seeds/test_accuracy.png").stat().st_size > 1000
+    assert results["validation_accuracy"].between(0, 1).all()
+    assert seeds.FIGURE.stat().st_size > 1000
 
-    RESULTS.write_text("\n".join(RESULTS.read_text("utf-8").splitlines()[:-1]) + "\n", "utf-8")
-    seeds.run(few)
-    told = capfd.readouterr().out
-    assert "3 trainings are there, 1 to go" in told
-    again = read_rows()
-    assert again[:3] == rows[:3]
-    del again[3]["seconds"], rows[3]["seconds"]
-    assert again[3] == rows[3]
+    lines = RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)
+    RESULTS.write_text("".join(lines[:-1]), encoding="utf-8")
+    seeds.run(settings, recipes)
+    assert "3 trainings done, 1 to go" in capfd.readouterr().out
+    assert RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] == lines[:-1]
+    pd.testing.assert_frame_equal(
+        read_results().drop(columns="seconds"), results.drop(columns="seconds"), check_exact=True
+    )
 
-    changed = few.recipes["seed"].model_copy(update={"dropout": 0.2})
-    recipes = few.recipes | {"seed": changed}
-    seeds.run(few.model_copy(update={"recipes": recipes}))
-    assert "2 trainings are there, 2 to go" in capfd.readouterr().out
-    metrics = json.loads(Path("reports/seeds/metrics.json").read_text("utf-8"))
-    assert metrics["fast"]["trainings"] == metrics["seed"]["trainings"] == 2
-
-
-def test_a_summary_is_mean_and_interval_as_computed_by_hand() -> None:
-    rows = [Row("best", seed, 5, None, accuracy, 10) for seed, accuracy in ((1, 0.99), (2, 0.98))]
-    found = summaries(rows, 60_000)["best"]
-    assert found["test_accuracy_mean"] == pytest.approx(0.985)
-    assert found["test_accuracy_sd"] == pytest.approx(0.01 / 2**0.5)
-    half = 12.7062 * 0.01 / 2  # t with one degree of freedom; sd / sqrt(2) is 0.005
-    assert found["test_accuracy_mean_low"] == pytest.approx(0.985 - half, rel=1e-5)
-    assert found["test_accuracy_mean_high"] == pytest.approx(0.985 + half, rel=1e-5)
-    assert found["training_images"] == 60_000
+    changed = recipes["reference"].model_copy(update={"dropout": 0.2})
+    seeds.run(settings, {**recipes, "reference": changed})
+    assert "2 trainings done, 2 to go" in capfd.readouterr().out
+    summaries = read_json(SEEDS_METRICS, Summaries)
+    assert {name: each.trainings for name, each in summaries.items()} == {"fast": 2, "reference": 2}
 
 
-def test_a_study_that_goes_on_shows_what_is_there(
+def test_a_summary_has_the_mean_and_its_interval() -> None:
+    summary = seeds.summary(results_of(("best", 0.99), ("best", 0.98)), 60_000)
+    assert summary.test_accuracy_mean == pytest.approx(0.985)
+    assert summary.test_accuracy_sd == pytest.approx(0.01 / 2**0.5)
+    half = 12.7062 * 0.01 / 2  # t for one degree of freedom; sd / sqrt(2) is 0.005
+    assert summary.test_accuracy_mean_low == pytest.approx(0.985 - half, rel=1e-5)
+    assert summary.test_accuracy_mean_high == pytest.approx(0.985 + half, rel=1e-5)
+    assert summary.training_images == 60_000
+
+
+def test_a_recipe_is_summarised_from_its_second_training_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    of = [("fast", 0.99), ("fast", 0.98), ("best", 0.97)]
-    rows = [Row(name, seed, 5, None, accuracy, 10) for seed, (name, accuracy) in enumerate(of)]
-    seeds.summarise(rows, 60_000)
-    assert list(json.loads(seeds.FIGURES.read_text("utf-8"))) == ["fast"]
-    assert seeds.PICTURE.stat().st_size > 1000
-    seeds.summarise(rows[2:], 60_000)  # one training has no spread
-    assert not seeds.FIGURES.exists()
-    assert not seeds.PICTURE.exists()
+    results = results_of(("fast", 0.99), ("fast", 0.98), ("best", 0.97))
+    seeds.summarise(results, 60_000)
+    assert list(read_json(SEEDS_METRICS, Summaries)) == ["fast"]
+    assert seeds.FIGURE.stat().st_size > 1000
+    seeds.summarise(results[results["recipe"] == "best"], 60_000)
+    assert not SEEDS_METRICS.exists()
+    assert not seeds.FIGURE.exists()
 
 
-def test_the_committed_summary_is_of_the_committed_rows() -> None:
-    folder = ROOT / "reports/seeds"
-    if not (folder / "metrics.json").is_file():
-        pytest.skip("no study has been run here")
-    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name, found in metrics.items():
-        accuracies = [float(row["test_accuracy"]) for row in rows if row["recipe"] == name]
-        assert len(accuracies) == found["trainings"]
-        assert found["test_accuracy_mean"] == pytest.approx(sum(accuracies) / len(accuracies))
+def test_the_committed_summaries_agree_with_the_committed_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    if not SEEDS_METRICS.is_file():
+        pytest.skip("reports/seeds is not committed")
+    results = read_results()
+    for name, summary in read_json(SEEDS_METRICS, Summaries).items():
+        accuracies = results[results["recipe"] == name]["test_accuracy"]
+        assert summary.trainings == len(accuracies)
+        assert summary.test_accuracy_mean == pytest.approx(accuracies.mean())

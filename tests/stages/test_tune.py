@@ -1,117 +1,121 @@
-"""A search from the command line on small data, as a person runs it."""
+"""A search from the command line, on small data."""
 
-import json
 import os
 import shutil
 import signal
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
-from tune_command import alive, new_folder, read_until, rows, run, start
+from tune_command import alive, new_folder, read_report, read_until, run, start
 from workspace import inside
 
-from mnist12k.params import load_params, read_yaml
+from mnist12k.files import read_json, read_yaml, write_table
+from mnist12k.outputs import TRAIN_METRICS, TRIAL_COLUMNS, TUNE_METRICS, TuneMetrics
+from mnist12k.params import load_params
+from mnist12k.search.results import train_command
+from mnist12k.tracking.log_search import log_search
 from mnist12k.tracking.store import connect
 
 pytestmark = pytest.mark.slow
 
 
-def results(folder: Path) -> list[dict[str, str]]:
-    """Return the trials without what a clock or a second attempt decides."""
-    left_out = ("seconds", "trial")
-    found = [
-        {k: v for k, v in row.items() if k not in left_out} for row in rows(folder, "trials.csv")
-    ]
-    return sorted(found, key=lambda row: row["learning_rate"])
+def reproducible_results(folder: Path) -> pd.DataFrame:
+    """Return the trials, without their seconds and without numbers that retries would shift."""
+    trials = read_report(folder, "trials.csv").drop(columns=["seconds", "trial"])
+    return trials.sort_values("learning_rate", ignore_index=True)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
+    """The folder of a finished search, with its output in output.txt: only read, or copied."""
     folder = new_folder(tmp_path_factory.mktemp("tune") / "searched", idx_folder)
-    (folder / "told.txt").write_text(run(folder, "tune"))
+    (folder / "output.txt").write_text(run(folder, "tune"))
     return folder
 
 
-def test_a_search_leaves_its_tables_its_pictures_and_its_winner(searched: Path) -> None:
+def test_a_search_writes_its_tables_figures_and_winner(searched: Path) -> None:
     names = {path.name for path in (searched / "reports/tune").iterdir()}
     assert names == {
         *("trials.csv", "epochs.csv", "finalists.csv", "ranking.md", "metrics.json"),
         *("best_params.yaml", "history.png", "importances.png", "intermediate_values.png"),
         *("parallel_coordinates.png", "slice.png"),
     }
-    assert len(rows(searched, "trials.csv")) == 6
-    assert len(rows(searched, "epochs.csv")) == 6 * 3
-    told = (searched / "told.txt").read_text()
-    assert told.count("complete after 3 epochs") == 6 + 3 * 2
-    assert "Warning" not in told
+    assert len(read_report(searched, "trials.csv")) == 6
+    assert len(read_report(searched, "epochs.csv")) == 6 * 3
+    output = (searched / "output.txt").read_text()
+    assert output.count("complete after 3 epochs") == 6 + 3 * 2
+    assert "Warning" not in output
 
 
-def test_the_winner_is_the_finalist_with_the_lowest_mean_over_fresh_seeds(searched: Path) -> None:
-    finalists = rows(searched, "finalists.csv")
-    assert {row["seed"] for row in finalists} == {"2", "3"}  # the trials' is 1
-    losses: dict[str, list[float]] = {}
-    for row in finalists:
-        losses.setdefault(row["trial"], []).append(float(row["validation_loss"]))
-    by_search = sorted(rows(searched, "trials.csv"), key=lambda row: float(row["validation_loss"]))
-    assert set(losses) == {"start", by_search[0]["trial"], by_search[1]["trial"]}
-    best = min(losses, key=lambda trial: sum(losses[trial]))
-    figures = json.loads((searched / "reports/tune/metrics.json").read_text())
-    assert str(figures["winner_trial"] if figures["winner_trial"] is not None else "start") == best
-    assert figures["winner_validation_loss_mean"] == sum(losses[best]) / 2
-    ranking = (searched / "reports/tune/ranking.md").read_text().splitlines()
-    assert f"| 1 | {best} |" in "\n".join(ranking)
+def test_the_winner_is_the_finalist_with_the_lowest_mean_loss(searched: Path) -> None:
+    finalists = read_report(searched, "finalists.csv")
+    assert set(finalists["seed"]) == {2, 3}  # the trials' seed is 1
+    trials = read_report(searched, "trials.csv").sort_values("validation_loss")
+    assert set(finalists["trial"]) == {"start", *trials["trial"].iloc[:2]}
+    means = finalists.groupby("trial")["validation_loss"].mean().sort_values()
+    winner, loss = means.index[0], means.iloc[0]
+    metrics = read_json(searched / TUNE_METRICS, TuneMetrics)
+    assert metrics.winner_trial == (None if winner == "start" else int(winner))
+    assert metrics.winner_validation_loss_mean == loss
+    assert list(dict.fromkeys(finalists["trial"])) == list(means.index)
+    ranking = (searched / "reports/tune/ranking.md").read_text()
+    assert f"| 1 | {winner} | {loss:.5f} |" in ranking
 
 
-def test_the_same_seed_with_one_worker_gives_the_same_trials_also_after_kills(
+def test_an_interrupted_search_gives_the_same_trials(
     searched: Path, tmp_path: Path, idx_folder: Path
 ) -> None:
-    folder = new_folder(tmp_path / "killed", idx_folder)
+    folder = new_folder(tmp_path / "interrupted", idx_folder)
     for number in (1, 3):
         with start(folder, "tune") as process:
             read_until(process, f"trial {number} ")
             os.killpg(process.pid, signal.SIGKILL)
-    told = run(folder, "tune")
-    assert "trials are there, " in told.splitlines()[0]
-    assert results(folder) == results(searched)
-    assert len({row["learning_rate"] for row in results(folder)}) == 6
+    output = run(folder, "tune")
+    assert "trials finished, " in output.splitlines()[0]
+    results = reproducible_results(folder)
+    pd.testing.assert_frame_equal(results, reproducible_results(searched), check_exact=True)
+    assert results["learning_rate"].is_unique
 
 
-def test_training_with_the_winner_reproduces_its_score_bit_for_bit(
+def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
     searched: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "applied"
     shutil.copytree(searched, folder, symlinks=True)
     before = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-    # Whoever won on so few images, the trials' best is a trial whose score is known.
-    best = min(rows(folder, "trials.csv"), key=lambda row: float(row["validation_loss"]))
-    given = ("trial", "state", "validation_loss", "validation_accuracy", "epochs", "seconds")
-    lines = [f"  {name}: {value}" for name, value in best.items() if value and name not in given]
-    text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines])
-    (folder / "reports/tune/best_params.yaml").write_text(text + "\n", encoding="utf-8")
+    # The best trial, whose score is known, in the place of the winner, which is a finalist.
+    trials = read_report(folder, "trials.csv").convert_dtypes().sort_values("validation_loss")
+    best = trials.iloc[0]
+    point = best.drop(list(TRIAL_COLUMNS)).dropna()
+    lines = [f"  {name}: {value}" for name, value in point.items()]
+    text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines, ""])
+    (folder / "reports/tune/best_params.yaml").write_text(text, encoding="utf-8")
     run(folder, "tune", "--apply")
     after = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = {
         new.split(":")[0].strip() for old, new in zip(before, after, strict=True) if old != new
     }
-    assert changed <= {"recipe", "epochs", *(line.split(":")[0].strip() for line in lines)}
+    assert changed <= {"recipe", "epochs", *point.index}
     assert [line.partition("#")[2] for line in after] == [line.partition("#")[2] for line in before]
     run(folder, "train")
-    metrics = json.loads((folder / "reports/train/metrics.json").read_text())
-    assert metrics["validation_loss"] == float(best["validation_loss"])
-    assert metrics["validation_accuracy"] == float(best["validation_accuracy"])
+    metrics = pd.read_json(folder / TRAIN_METRICS, typ="series", precise_float=True)
+    assert metrics["validation_loss"] == best["validation_loss"]
+    assert metrics["validation_accuracy"] == best["validation_accuracy"]
 
 
-def test_the_line_that_is_printed_names_what_best_params_holds(searched: Path) -> None:
-    line = (searched / "told.txt").read_text().splitlines()[-1]
+def test_the_printed_command_trains_with_best_params(searched: Path) -> None:
+    line = (searched / "output.txt").read_text().splitlines()[-1]
     best = read_yaml(searched / "reports/tune/best_params.yaml")["train"]
-    assert line == "to train it: OMP_NUM_THREADS=1 dvc exp run " + " ".join(
-        f"-S train.{name}={value}" for name, value in best.items()
-    )
+    changes = " ".join(f"-S train.{name}={value}" for name, value in best.items())
+    command = f"OMP_NUM_THREADS=1 dvc exp run {changes}"
+    assert line == f"train it with: {command}"
+    assert train_command(best) == command
 
 
-def test_mlflow_shows_a_run_a_study_with_a_child_a_trial(searched: Path) -> None:
+def test_mlflow_has_one_run_per_search_with_one_child_per_trial(searched: Path) -> None:
     with inside(searched):
         client, experiment_id = connect()
         runs = client.search_runs([experiment_id])
@@ -119,31 +123,33 @@ def test_mlflow_shows_a_run_a_study_with_a_child_a_trial(searched: Path) -> None
         children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
         assert parent.info.status == "FINISHED"
         assert parent.data.params["tune.sampler"] == "tpe"
-        pictures = {file.path for file in client.list_artifacts(parent.info.run_id, "tune")}
-        assert {"tune/history.png", "tune/slice.png", "tune/best_params.yaml"} <= pictures
+        artifacts = {file.path for file in client.list_artifacts(parent.info.run_id, "tune")}
+        assert {"tune/history.png", "tune/slice.png", "tune/best_params.yaml"} <= artifacts
         assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-        trials = {row["trial"]: row for row in rows(searched, "trials.csv")}
-        assert {run.data.tags["mnist12k.trial"] for run in children} == set(trials)
+        trials = read_report(searched, "trials.csv").set_index("trial")
+        assert {run.data.tags["mnist12k.trial"] for run in children} == set(trials.index)
         for run in children:
-            row = trials[run.data.tags["mnist12k.trial"]]
-            assert run.data.params["train.learning_rate"] == row["learning_rate"]
+            trial = trials.loc[run.data.tags["mnist12k.trial"]]
+            assert float(run.data.params["train.learning_rate"]) == trial["learning_rate"]
             curve = client.get_metric_history(run.info.run_id, "validation/loss")
             assert [point.step for point in curve] == [1, 2, 3]
-            assert curve[-1].value == float(row["validation_loss"])
+            assert curve[-1].value == trial["validation_loss"]
             assert run.info.status == "FINISHED"
 
 
-def test_a_pruned_trial_is_marked_as_pruned_not_as_finished(searched: Path, tmp_path: Path) -> None:
+def test_mlflow_shows_a_pruned_trial_as_killed(searched: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pruned"
     shutil.copytree(searched, folder, symlinks=True)
     (folder / "mlflow.db").unlink()
-    trials = folder / "reports/tune/trials.csv"
-    trials.write_text(trials.read_text().replace("complete", "pruned", 1))
+    trials = read_report(folder, "trials.csv").convert_dtypes()
+    write_table(
+        folder / "reports/tune/trials.csv",
+        trials.assign(state=["pruned", *trials["state"].iloc[1:]]),
+    )
     with inside(folder):
-        from mnist12k.tracking.search import log_search
-
-        log_search(load_params())
-        log_search(load_params())  # adds nothing
+        settings = load_params().search()
+        log_search(settings)
+        log_search(settings)  # adds nothing
         client: MlflowClient
         client, experiment_id = connect()
         runs = client.search_runs([experiment_id])
@@ -152,27 +158,23 @@ def test_a_pruned_trial_is_marked_as_pruned_not_as_finished(searched: Path, tmp_
         assert pruned.info.status == "KILLED"
 
 
-def test_two_workers_share_the_trials_and_a_killed_one_loses_none(
-    tmp_path: Path, idx_folder: Path
-) -> None:
-    folder = new_folder(tmp_path / "two", idx_folder, workers="2")
+def test_a_killed_worker_is_replaced_and_loses_no_trial(tmp_path: Path, idx_folder: Path) -> None:
+    folder = new_folder(tmp_path / "two", idx_folder, workers=2)
     with start(folder, "tune") as process:
-        told = read_until(process, "trial ")
+        output = read_until(process, "trial ")
         workers = [
             child
             for child in psutil.Process(process.pid).children()
             if "spawn_main" in " ".join(child.cmdline())
         ]
         workers[0].kill()
-        told += process.communicate(timeout=300)[0]
-    assert process.returncode == 0, told
-    assert len(rows(folder, "trials.csv")) == 6
+        output += process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert len(read_report(folder, "trials.csv")) == 6
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
-def test_ctrl_c_ends_the_workers_too_and_says_so_in_a_line(
-    tmp_path: Path, idx_folder: Path
-) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to another process")
+def test_ctrl_c_stops_the_workers_too_and_prints_one_line(tmp_path: Path, idx_folder: Path) -> None:
     folder = new_folder(tmp_path / "stopped", idx_folder)
     with start(folder, "tune") as process:
         read_until(process, "trial ")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from project import ROOT
 from workspace import inside, make_workspace
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.tracking.store import connect
 
-# A file system of a few kilobytes, that only this script and what it starts can see.
+# A file system of a few kilobytes, visible only to this script and its children.
 SMALL_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-euc"]
 SCRIPT = """
 mount -t tmpfs -o size=64k none small
@@ -33,11 +33,11 @@ def can_mount(folder: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_the_store_stops_nothing_and_is_completed_later(
+def test_a_full_disk_is_one_warning_per_stage_and_is_completed_later(
     tmp_path: Path, idx_folder: Path
 ) -> None:
     if not can_mount(tmp_path):
-        pytest.skip("this user may mount no file system")
+        pytest.skip("this user cannot mount a file system")
     make_workspace(tmp_path, idx_folder)
     (tmp_path / "small").mkdir()
     programs = f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,8 +50,8 @@ def test_a_full_disk_under_the_store_stops_nothing_and_is_completed_later(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = done.stderr.splitlines()
-    assert ["warning: tracking failed" in line for line in told] == [True, True]
+    lines = done.stderr.splitlines()
+    assert ["warning: tracking failed" in line for line in lines] == [True, True]
     load_network(tmp_path / "models/cnn.pt", torch.device("cpu"))
     shutil.copy(tmp_path / "kept/mlflow.db", tmp_path)
     with inside(tmp_path):

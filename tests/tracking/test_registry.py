@@ -1,8 +1,9 @@
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import sqlalchemy
 from hypothesis import given
@@ -12,21 +13,23 @@ from mlflow.exceptions import MlflowException
 from workspace import inside
 
 from mnist12k.errors import UserError
-from mnist12k.files import write_csv
+from mnist12k.files import write_table
+from mnist12k.outputs import PREDICTIONS
 from mnist12k.tracking import registry
-from mnist12k.tracking.registry import CHAMPION, MODEL, PREDICTIONS, compare, promote, register
+from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, compare, promote, register
 from mnist12k.tracking.store import connect
 
 pytestmark = pytest.mark.slow
 LABELS = [digit % 10 for digit in range(200)]
 
 
-def write_predictions(path: Path, wrong: Sequence[int], labels: Sequence[int] = LABELS) -> None:
+def predictions(wrong: Collection[int], labels: Sequence[int] = LABELS) -> pd.DataFrame:
+    """Return predictions that are correct for all images but these."""
     rows = [
         (index, label, (label + 1) % 10 if index in wrong else label, 0.9)
         for index, label in enumerate(labels)
     ]
-    write_csv(path, ["index", "label", "prediction", "probability"], rows)
+    return pd.DataFrame(rows, columns=["index", "label", "prediction", "probability"])
 
 
 @pytest.fixture
@@ -37,69 +40,70 @@ def client(tmp_path: Path) -> Iterator[MlflowClient]:
 
 
 def challenge(client: MlflowClient, wrong: Sequence[int], level: float = 0.05) -> str:
-    """Register a run that reads all but these images right."""
-    write_predictions(PREDICTIONS, wrong)
+    """Register a run with these predictions wrong."""
+    table = predictions(wrong)
+    write_table(PREDICTIONS, table)
     run_id = str(client.create_run(connect()[1]).info.run_id)
     client.log_artifact(run_id, str(PREDICTIONS), "evaluate")
-    return register(client, run_id, f"runs:/{run_id}/cnn", 1 - len(wrong) / 200, level)
+    return register(client, run_id, f"runs:/{run_id}/cnn", table, level)
 
 
-def champion(client: MlflowClient) -> int:
-    return int(client.get_model_version_by_alias(MODEL, CHAMPION).version)
+def champion_version(client: MlflowClient) -> int:
+    return int(client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
 
 
-@given(ours=st.sets(st.integers(0, 199), max_size=30), theirs=st.sets(st.integers(0, 199)))
-def test_mcnemars_p_is_the_chance_of_so_uneven_a_toss(
-    tmp_path_factory: pytest.TempPathFactory, ours: set[int], theirs: set[int]
+@given(challenger=st.sets(st.integers(0, 199), max_size=30), champion=st.sets(st.integers(0, 199)))
+def test_mcnemars_p_is_the_tail_of_a_binomial_distribution(
+    challenger: set[int], champion: set[int]
 ) -> None:
-    folder = tmp_path_factory.mktemp("predictions")
-    write_predictions(folder / "ours.csv", list(ours))
-    write_predictions(folder / "theirs.csv", list(theirs))
-    found = compare(folder / "ours.csv", folder / "theirs.csv")
-    b, c = len(theirs - ours), len(ours - theirs)
-    assert (found.challenger_only, found.champion_only) == (b, c)
+    result = compare(predictions(challenger), predictions(champion))
+    b, c = len(champion - challenger), len(challenger - champion)
+    assert (result.challenger_only, result.champion_only) == (b, c)
     tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
-    assert found.p_value == pytest.approx(min(1, 2 * tail), rel=1e-9)
+    assert result.p_value == pytest.approx(min(1, 2 * tail), rel=1e-9)
 
 
-def test_other_test_images_are_not_compared(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "ours.csv", [])
-    write_predictions(tmp_path / "theirs.csv", [], labels=LABELS[1:])
-    with pytest.raises(UserError, match="measured on other test images"):
-        compare(tmp_path / "ours.csv", tmp_path / "theirs.csv")
+def test_predictions_of_other_test_images_are_not_compared() -> None:
+    with pytest.raises(UserError, match="evaluated on other test images"):
+        compare(predictions([]), predictions([], labels=LABELS[1:]))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "champion_then", "reason"),
-    [(range(40), 2, " Not champion: not better"), ([], 1, " Champion: better than version 2")],
+    ("wrong", "winner", "reason"),
+    [
+        (range(40), 2, " Not champion: not significantly better than version 2"),
+        ([], 1, " Champion: significantly better than version 2"),
+    ],
 )
-def test_of_two_first_models_in_the_same_moment_the_later_is_judged_by_the_earlier(
-    client: MlflowClient, wrong: Sequence[int], champion_then: int, reason: str
+def test_of_two_simultaneous_first_models_the_later_is_compared_with_the_earlier(
+    client: MlflowClient, wrong: Sequence[int], winner: int, reason: str
 ) -> None:
-    came: list[str] = []
+    others: list[str] = []
 
-    def another_comes_between(*given: Any) -> None:
-        if "INSERT INTO registered_model_aliases" in given[2] and not came:
-            came.append("")
-            came[0] = challenge(client, range(20))
-            write_predictions(PREDICTIONS, wrong)
+    def register_another(*arguments: Any) -> None:
+        if "INSERT INTO registered_model_aliases" in arguments[2] and not others:
+            others.append("")
+            others[0] = challenge(client, range(20))
 
-    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", another_comes_between)
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", register_another)
     try:
-        told = challenge(client, wrong)
+        outcome = challenge(client, wrong)
     finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", another_comes_between)
-    assert " Champion: there was none." in came[0]
-    assert reason in told
-    assert champion(client) == champion_then
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", register_another)
+    assert " Champion: there was none before." in others[0]
+    assert reason in outcome
+    assert champion_version(client) == winner
 
 
 def test_the_first_model_is_champion(client: MlflowClient) -> None:
-    assert "Champion: there was none." in challenge(client, wrong=[1, 2])
-    assert champion(client) == 1
+    outcome = challenge(client, wrong=[1, 2])
+    assert outcome == (
+        f"{REGISTERED_MODEL} version 1: Test accuracy 99.00%. Champion: there was none before."
+    )
+    assert champion_version(client) == 1
 
 
-def test_a_registration_broken_off_before_its_verdict_is_completed_by_the_next(
+def test_an_interrupted_registration_is_completed_by_the_next(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     challenge(client, wrong=range(20))
@@ -107,74 +111,89 @@ def test_a_registration_broken_off_before_its_verdict_is_completed_by_the_next(
         patch.setattr(client, "get_model_version_by_alias", fails)
         with pytest.raises(MlflowException, match="timed out"):
             challenge(client, wrong=range(5))
-    assert champion(client) == 1
-    run_id = str(client.get_model_version(MODEL, "2").run_id)
-    assert "Champion: better" in register(client, run_id, f"runs:/{run_id}/cnn", 0.975, 0.05)
-    assert champion(client) == 2
-    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 2
+    assert champion_version(client) == 1
+    run_id = str(client.get_model_version(REGISTERED_MODEL, "2").run_id)
+    outcome = register(client, run_id, f"runs:/{run_id}/cnn", predictions(range(5)), 0.05)
+    assert "Champion: significantly better" in outcome
+    assert champion_version(client) == 2
+    assert len(client.search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 2
 
 
-def test_a_champion_that_comes_during_the_comparison_is_compared_with(
+def test_a_champion_of_meanwhile_is_compared_with_too(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     challenge(client, wrong=range(20))
     challenge(client, wrong=range(19))
-    compare_for_true = registry.compare
 
-    def while_another_wins(ours: Path, theirs: Path) -> registry.Comparison:
-        client.set_registered_model_alias(MODEL, CHAMPION, "2")
-        return compare_for_true(ours, theirs)
+    def compare_meanwhile(challenger: pd.DataFrame, champion: pd.DataFrame) -> registry.Comparison:
+        client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, "2")
+        return compare(challenger, champion)
 
-    monkeypatch.setattr(registry, "compare", while_another_wins)
-    assert "better than version 2" in challenge(client, wrong=range(5))
+    monkeypatch.setattr(registry, "compare", compare_meanwhile)
+    assert "significantly better than version 2" in challenge(client, wrong=range(5))
 
 
 def fails(*_: object) -> None:
     raise MlflowException("timed out")
 
 
-def test_a_model_better_by_more_than_chance_becomes_champion(client: MlflowClient) -> None:
+def test_a_significantly_better_model_becomes_champion(client: MlflowClient) -> None:
     challenge(client, wrong=range(20))
-    told = challenge(client, wrong=range(5))
-    assert champion(client) == 2
-    assert "Champion: better than version 1, right where the other is wrong on 15 images" in told
+    outcome = challenge(client, wrong=range(5))
+    assert champion_version(client) == 2
+    assert (
+        "Champion: significantly better than version 1 (correct on 15 images that it gets wrong, "
+        "wrong on 0 that it gets right; McNemar's p = 6.1e-05, level 0.05)." in outcome
+    )
 
 
-def test_a_model_better_by_luck_does_not(client: MlflowClient) -> None:
+def test_an_insignificantly_better_model_does_not(client: MlflowClient) -> None:
     challenge(client, wrong=range(20))
-    told = challenge(client, wrong=range(17))
-    assert champion(client) == 1
-    assert "not better than version 1 by more than chance" in told
-    assert "McNemar's p = 0.25" in told
+    outcome = challenge(client, wrong=range(17))
+    assert champion_version(client) == 1
+    assert "Not champion: not significantly better than version 1" in outcome
+    assert "McNemar's p = 0.25" in outcome
 
 
-def test_a_worse_model_does_not_however_sure_the_test_is(client: MlflowClient) -> None:
+def test_a_champion_without_predictions_stays(client: MlflowClient) -> None:
+    challenge(client, wrong=range(20))
+    champion = client.get_model_version(REGISTERED_MODEL, "1")
+    run = client.get_run(str(champion.run_id))
+    (path,) = Path.cwd().glob(f"mlartifacts/{run.info.run_id}/**/predictions.csv")
+    path.write_text("label,prediction\n", encoding="utf-8")
+    assert "Not champion: cannot be compared with version 1 (" in challenge(client, wrong=[])
+    path.unlink()
+    assert "Not champion: cannot be compared with version 1 (" in challenge(client, wrong=[])
+    assert champion_version(client) == 1
+
+
+def test_a_significantly_worse_model_does_not(client: MlflowClient) -> None:
     challenge(client, wrong=range(5))
     challenge(client, wrong=range(50))
-    assert champion(client) == 1
+    assert champion_version(client) == 1
 
 
 def test_a_run_is_registered_once(client: MlflowClient) -> None:
     challenge(client, wrong=[1])
-    (version,) = client.search_model_versions(f"name = '{MODEL}'")
-    assert register(client, str(version.run_id), "runs:/x/cnn", 0.9, 0.05) == ""
-    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 1
+    (version,) = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    assert register(client, str(version.run_id), "runs:/x/cnn", predictions([1]), 0.05) == ""
+    assert len(client.search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 1
 
 
-def test_promoting_by_hand_says_who_lost_and_rolls_back_the_same_way(
-    client: MlflowClient,
-) -> None:
+def test_promote_names_the_former_champion_and_rolls_back(client: MlflowClient) -> None:
     challenge(client, wrong=range(5))
     challenge(client, wrong=range(50))
-    assert promote(2) == f"{MODEL} version 2 is now champion over version 1"
-    assert champion(client) == 2
-    assert "by hand over version 1" in str(client.get_model_version(MODEL, "2").description)
-    assert promote(1) == f"{MODEL} version 1 is now champion over version 2"
-    assert promote(1) == f"{MODEL} version 1 is champion already"
+    assert promote(2) == f"{REGISTERED_MODEL} version 2 is now champion, replacing version 1"
+    assert champion_version(client) == 2
+    assert "Promoted manually, replacing version 1." in str(
+        client.get_model_version(REGISTERED_MODEL, "2").description
+    )
+    assert promote(1) == f"{REGISTERED_MODEL} version 1 is now champion, replacing version 2"
+    assert promote(1) == f"{REGISTERED_MODEL} version 1 is already champion"
 
 
-def test_promoting_a_version_that_is_not_there_lists_those_that_are(client: MlflowClient) -> None:
+def test_promoting_a_missing_version_lists_the_existing_ones(client: MlflowClient) -> None:
     challenge(client, wrong=[])
-    with pytest.raises(UserError, match=r"--version 7: .* no such version; there are 1$"):
+    with pytest.raises(UserError, match=r"^--version 7: mnist12k-cnn has the versions: 1$"):
         promote(7)
     assert registry.find_champion(client) is not None

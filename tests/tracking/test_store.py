@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 from workspace import inside
 
 from mnist12k import cli
@@ -13,7 +13,7 @@ from mnist12k.tracking.store import connect
 pytestmark = pytest.mark.slow
 
 
-def test_processes_that_begin_at_once_make_one_store(tmp_path: Path) -> None:
+def test_processes_that_start_together_create_one_store(tmp_path: Path) -> None:
     program = "from mnist12k.tracking.store import connect; print(connect()[1])"
     processes = [
         subprocess.Popen(
@@ -25,23 +25,23 @@ def test_processes_that_begin_at_once_make_one_store(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    told = {process.communicate(timeout=120)[0].strip() for process in processes}
+    outputs = {process.communicate(timeout=120)[0].strip() for process in processes}
     with inside(tmp_path):
-        assert told == {connect()[1]}
+        assert outputs == {connect()[1]}
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
-def test_a_store_that_cannot_be_made_leaves_nothing(
+def test_a_store_that_cannot_be_created_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with inside(tmp_path), monkeypatch.context() as patch:
-        patch.setattr("alembic.command.upgrade", fails_for_want_of_space)
+        patch.setattr("alembic.command.upgrade", fail_without_space)
         with pytest.raises(OSError, match="No space left"):
             connect()
         assert list(tmp_path.iterdir()) == []
 
 
-def fails_for_want_of_space(*_: object) -> None:
+def fail_without_space(*_: object) -> None:
     raise OSError("No space left on device")
 
 

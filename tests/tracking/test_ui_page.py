@@ -1,7 +1,8 @@
-"""The UI as `mnist12k ui` serves it, read in a browser."""
+"""The UI of `mnist12k ui`, in a browser."""
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +17,12 @@ import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
 from servers import environment, get, started
-from workspace import inside, make_workspace, train_and_evaluate
+from workspace import inside, train_and_evaluate
 
+from mnist12k.params import load_params
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.store import connect
-from mnist12k.tracking.ui import _listens
+from mnist12k.tracking.ui import _is_listening
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,12 +31,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Path:
-    """A workspace whose store shows two trainings, from the seeds 1 and 2, and a hill's edge."""
-    folder = tmp_path_factory.mktemp("shown")
-    make_workspace(folder, idx_folder)
+def published(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose store has two training runs, with seeds 1 and 2, and a study."""
+    folder = tmp_path_factory.mktemp("shown") / "workspace"
+    shutil.copytree(trained_template, folder, symlinks=True)
     with inside(folder):
-        publish(train_and_evaluate())
+        publish(load_params())
         text = Path("params.yaml").read_text(encoding="utf-8")
         Path("params.yaml").write_text(text.replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
         publish(train_and_evaluate())
@@ -46,28 +48,28 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, idx_folder: Path) -> Pat
 
 
 @pytest.fixture(scope="module")
-def runs(workspace: Path) -> list[Run]:
-    with inside(workspace):
+def runs(published: Path) -> list[Run]:
+    with inside(published):
         client, experiment_id = connect()
         return list(client.search_runs([experiment_id], "params.`train.epochs` != ''"))
 
 
 @pytest.fixture(scope="module")
-def address(workspace: Path) -> Iterator[str]:
-    with started("mnist12k", "ui", folder=workspace) as server:
-        yield server.wait_for(lambda: re.search(r"Runs: (\S+)", server.says())).group(1)
+def address(published: Path) -> Iterator[str]:
+    with started("mnist12k", "ui", folder=published) as server:
+        yield server.wait_for(lambda: re.search(r"Runs: (\S+)", server.output())).group(1)
 
 
 @pytest.fixture(scope="module")
 def hosts() -> set[str | None]:
-    """Every machine that the pages have asked for something."""
+    """The host of every request that the pages have made."""
     return set()
 
 
 @pytest.fixture(scope="module")
 def browser_page(hosts: set[str | None]) -> Iterator[Page]:
     if browser.PATH is None:
-        pytest.skip("there is no Chromium")
+        pytest.skip("Chromium is not installed")
     with browser.chromium() as running:
         page = running.new_page(viewport={"width": 1800, "height": 1000})
         page.set_default_timeout(browser.MILLISECONDS)
@@ -85,19 +87,19 @@ def page(browser_page: Page, address: str, runs: list[Run]) -> Page:
     return browser_page
 
 
-def test_the_printed_address_lists_both_runs_with_what_was_chosen_and_measured(
+def test_the_printed_address_lists_both_runs_with_params_and_metrics(
     page: Page, runs: list[Run]
 ) -> None:
     for column in ("test/accuracy", "validation/accuracy", "train.recipe", "train.seed"):
         expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
     for run in runs:
         parts = page.locator(f'[role="row"][row-id="{run.info.run_id}"]').all_inner_texts()
-        chosen = {run.data.params[f"train.{name}"] for name in ("recipe", "epochs", "seed")}
-        measured = {f"{run.data.metrics[f'{of}/accuracy']:g}" for of in ("test", "validation")}
-        assert {run.info.run_name, *chosen, *measured} <= set(" ".join(parts).split())
+        params = {run.data.params[f"train.{name}"] for name in ("recipe", "epochs", "seed")}
+        metrics = {f"{run.data.metrics[f'{part}/accuracy']:g}" for part in ("test", "validation")}
+        assert {run.info.run_name, *params, *metrics} <= set(" ".join(parts).split())
 
 
-def test_two_runs_ticked_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
+def test_two_selected_runs_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
     boxes = page.get_by_label("Press Space to toggle row selection")
     expect(boxes).to_have_count(len(runs) + 1)  # the study's as well
     for run in runs:
@@ -111,57 +113,57 @@ def test_two_runs_ticked_are_compared_side_by_side(page: Page, runs: list[Run]) 
     seeds = page.get_by_role("row").filter(has_text="train.seed")
     assert sorted(seeds.inner_text().split()) == ["1", "2", "train.seed"]
     expect(page.get_by_text("test/accuracy", exact=True)).to_be_visible()
-    told = page.inner_text("body").split("Metrics", 1)[1].split()
+    shown = page.inner_text("body").split("Metrics", 1)[1].split()
     for run in runs:
-        assert f"{run.data.metrics['test/accuracy']:.3g}" in told
+        assert f"{run.data.metrics['test/accuracy']:.3g}" in shown
 
 
-def test_the_charts_begin_with_what_tells_trainings_apart(page: Page, address: str) -> None:
+def test_the_charts_begin_with_those_of_training_runs(page: Page, address: str) -> None:
     page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
-    expect(page.get_by_text("Trainings", exact=True)).to_be_visible()
+    expect(page.get_by_text("Training runs", exact=True)).to_be_visible()
     expect(page.get_by_text("Parallel Coordinates")).to_be_visible()
-    titles = ("Trainings", "test/loss", "validation/accuracy", "validation/loss", "train/loss")
+    titles = ("Training runs", "test/loss", "validation/accuracy", "validation/loss", "train/loss")
     shown = page.inner_text("body")
     assert sorted(titles, key=shown.index) == list(titles)
-    assert "hill/" not in shown[: shown.index(titles[-1])]  # the backprop study's come after
+    assert "hill/" not in shown[: shown.index(titles[-1])]  # the study's charts come after
 
 
 @pytest.mark.usefixtures("page")
-def test_no_page_asks_another_machine_for_anything(hosts: set[str | None]) -> None:
+def test_no_page_sends_a_request_to_another_machine(hosts: set[str | None]) -> None:
     assert hosts - {None} == {"127.0.0.1"}  # None: an image within the page
 
 
-def test_the_ui_prints_an_address_on_this_machine_that_answers(
-    address: str, runs: list[Run]
-) -> None:
-    server, _, place = address.partition("/#")
+def test_the_printed_address_is_on_loopback_and_answers(address: str, runs: list[Run]) -> None:
+    server, _, path = address.partition("/#")
     assert server.startswith("http://127.0.0.1:")
     experiment_id = runs[0].info.experiment_id
-    assert place.startswith(f"/experiments/{experiment_id}/runs?workflowType=machine_learning")
+    assert path.startswith(f"/experiments/{experiment_id}/runs?workflowType=machine_learning")
     assert get(f"{server}/health") == "OK"
     experiment = f"{server}/api/2.0/mlflow/experiments/get?experiment_id={experiment_id}"
     assert "mnist12k" in str(get(experiment))
 
 
-def test_the_ui_opens_a_browser_for_a_person_at_a_screen_and_ends_with_ctrl_c(
-    workspace: Path, tmp_path: Path
+def test_in_a_terminal_with_a_screen_a_browser_opens_and_ctrl_c_stops_the_server(
+    published: Path, tmp_path: Path
 ) -> None:
-    seen, recorder = tmp_path / "address", tmp_path / "browser"
-    recorder.write_text(f'#!/bin/sh\nprintf %s "$1" >"{seen}.new" && mv "{seen}.new" "{seen}"\n')
-    recorder.chmod(0o755)
-    terminal, theirs = os.openpty()
+    opened, script = tmp_path / "address", tmp_path / "browser"
+    script.write_text(
+        f'#!/bin/sh\nprintf %s "$1" >"{opened}.new" && mv "{opened}.new" "{opened}"\n'
+    )
+    script.chmod(0o755)
+    terminal, stdout = os.openpty()
     with subprocess.Popen(
         ["mnist12k", "ui"],
-        cwd=workspace,
-        env=environment() | {"BROWSER": str(recorder), "DISPLAY": ":0"},
-        stdout=theirs,
+        cwd=published,
+        env=environment() | {"BROWSER": str(script), "DISPLAY": ":0"},
+        stdout=stdout,
         stderr=subprocess.DEVNULL,
     ) as process:
-        os.close(theirs)
-        told = os.read(terminal, 1000).decode()
+        os.close(stdout)
+        output = os.read(terminal, 1000).decode()
         try:
             deadline = time.monotonic() + 60
-            while not seen.exists():
+            while not opened.exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         finally:
@@ -169,14 +171,14 @@ def test_the_ui_opens_a_browser_for_a_person_at_a_screen_and_ends_with_ctrl_c(
             process.wait(timeout=30)
     os.close(terminal)
     assert process.returncode == 0
-    assert seen.read_text(encoding="utf-8") == told.split()[1]
+    assert opened.read_text(encoding="utf-8") == output.split()[1]
 
 
-def test_anothers_server_at_the_port_is_not_taken_for_ours() -> None:
-    with socket.socket() as ours, subprocess.Popen([sys.executable, "-c", "input()"]) as another:
-        ours.bind(("127.0.0.1", 0))
-        ours.listen()
-        port = ours.getsockname()[1]
-        assert _listens(os.getpid(), port)
-        assert not _listens(another.pid, port)
+def test_a_server_of_another_process_does_not_count() -> None:
+    with socket.socket() as server, subprocess.Popen([sys.executable, "-c", "input()"]) as another:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert _is_listening(os.getpid(), port)
+        assert not _is_listening(another.pid, port)
         another.kill()

@@ -1,10 +1,11 @@
-"""Two published figures of this exercise that are wrong, and the mistakes that give them."""
+"""Two published results of this exercise that are wrong, and the mistakes that lead to them."""
 
 from itertools import islice
 
 import numpy as np
 
-from mnist12k.backprop.network import Array, Forward, Network, forward, gradients, update
+from mnist12k.backprop.network import Array, Forward, forward, gradients, update
+from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.backprop.study import descent
 
 # "A Step by Step Backpropagation Example", Matt Mazur, 2015: E_total after one update.
@@ -12,10 +13,10 @@ MAZUR_LEARNING_RATE = 0.5
 MAZUR_PUBLISHED_LOSS = 0.291027924
 
 
-def workbook_gradients(network: Network, weights: Array, passed: Forward) -> Array:
-    """Return gradients as the published workbook's cells have them: wrong in dE/dw3 and dE/dw4.
+def workbook_gradients(network: SmallNetwork, weights: Array, passed: Forward) -> Array:
+    """Return the gradients of the published workbook, wrong in dE/dw3 and dE/dw4.
 
-    These two carry a_h1 (1 - a_h1) where the derivation has a_h2 (1 - a_h2).
+    These two have a_h1 (1 - a_h1) where the derivation has a_h2 (1 - a_h2).
     """
     wrong = gradients(network, weights, passed)
     a_h1, a_h2 = passed.a_h1, passed.a_h2
@@ -23,17 +24,19 @@ def workbook_gradients(network: Network, weights: Array, passed: Forward) -> Arr
     return wrong
 
 
-def workbook_losses(network: Network, learning_rates: tuple[float, ...], iterations: int) -> Array:
+def workbook_losses(
+    network: SmallNetwork, learning_rates: tuple[float, ...], iterations: int
+) -> Array:
     """Return E_total after `iterations` updates by `workbook_gradients`, of shape (rates,)."""
     path = descent(network, np.array(learning_rates), workbook_gradients)
     return next(islice(path, iterations, None)).passed.E_total
 
 
-def loss_after_output_layer_first(network: Network, learning_rate: float) -> float:
-    """Return E_total after one update that spoils its own gradients.
+def loss_after_output_layer_first(network: SmallNetwork, learning_rate: float) -> float:
+    """Return E_total after one update in the wrong order.
 
-    w5..w8 are updated first, and the hidden layer's gradients then use the new w5..w8 in place
-    of those that the forward pass saw.
+    w5..w8 are updated first, and the hidden layer's gradients then use the new w5..w8 instead of
+    those of the forward pass.
     """
     w = np.array(network.weights)
     passed = forward(network, w)

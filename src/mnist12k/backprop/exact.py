@@ -1,24 +1,26 @@
-"""The same descent with 50 decimal digits, to tell what float64 rounds away."""
+"""The same descent with 50 decimal digits, to measure float64's rounding errors."""
 
 from decimal import Context, Decimal, localcontext
 
 import numpy as np
 
-from mnist12k.backprop.network import Array, Network
+from mnist12k.backprop.network import Array
+from mnist12k.backprop.settings import SmallNetwork
 
-# An exp too large for decimals is infinite, and its sigmoid 0: no trap for it.
+# An exp that overflows is infinite, and its sigmoid 0: not an error.
 FIFTY_DIGITS = Context(prec=50, Emin=-999_999, Emax=999_999, traps=[])
 
 
-def exact_loss_curve(network: Network, learning_rate: float, iterations: int) -> Array:
-    """Return E_total at iterations 0 to `iterations`, each computed with 50 digits, then rounded.
+def exact_loss_curve(network: SmallNetwork, learning_rate: float, iterations: int) -> Array:
+    """Return E_total at iterations 0 to `iterations`, computed with 50 digits, then rounded.
 
-    Numbers are taken as one writes them: 0.1 is one tenth. The chain rule runs backwards layer
-    by layer here; none of `network`'s formulas is used.
+    Numbers are taken as written: 0.1 is one tenth. The chain rule is applied layer by layer,
+    without the formulas of `network`.
     """
     with localcontext(FIFTY_DIGITS):
         inputs, targets, weights, (b1, b2) = (
-            [Decimal(repr(number)) for number in numbers] for numbers in network
+            [Decimal(repr(number)) for number in numbers]
+            for numbers in (network.inputs, network.targets, network.weights, network.biases)
         )
         rate = Decimal(repr(learning_rate))
         hidden, output = [weights[:2], weights[2:4]], [weights[4:6], weights[6:]]

@@ -1,7 +1,8 @@
-"""The whole hill of learning rates, from those that creep to those that saturate.
+"""The hill of learning rates: from those that barely learn to those that saturate.
 
-501 rates, 100 a decade, descend side by side; what changes between two neighbours is then
-narrowed down to a relative 1e-12. An edge narrower than 2.3 %, the grid's step, can be missed.
+501 rates, 100 per decade, descend side by side. Where the behaviour changes between two
+neighbours, the edge is narrowed down to a relative 1e-12. Two edges within 2.3 %, the grid's step,
+can be missed.
 """
 
 from collections.abc import Callable
@@ -12,41 +13,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist12k.backprop.autograd import sharpness
-from mnist12k.backprop.network import Array, Forward, Network
+from mnist12k.backprop.network import Array, Forward
+from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.backprop.study import descent, loss_curves
 
 RATES = np.geomspace(0.01, 1000, 501)
-PATIENCE = 10_000  # updates that every rate of the sweep gets
+PATIENCE = 10_000  # updates per rate of the sweep
 TARGET_LOSS = 1e-4
-SETTLED = 1e-20  # at a loss below this the descent has found its minimum
-ROUNDING = 1e-28  # a loss below this is made of float64's rounding alone
-FLAT_SLOPE = 1e-3  # of a sigmoid, a (1 - a): 0.25 in its middle, 0 at both ends
+SETTLED = 1e-20  # below this loss the descent has reached a minimum
+ROUNDING = 1e-28  # a loss below this is rounding error
+FLAT_SLOPE = 1e-3  # of a sigmoid, a (1 - a): 0.25 in the middle, 0 at both ends
 
 Mask = NDArray[np.bool_]
 
 
 class Sweep(NamedTuple):
-    """What became of each rate; every field of shape (rates,), NaN where there is no such thing."""
+    """The outcome at each rate; every field of shape (rates,), NaN where it does not exist."""
 
     learning_rate: Array
     loss_after_1: Array
-    loss_after_study: Array  # after as many updates as the study's curves have
+    loss_after_study: Array  # after the study's number of updates
     updates_needed: Array  # the first iteration with E_total < TARGET_LOSS
-    rises: Mask  # whether any update raised the loss, by more than rounding can
-    saturated: Mask  # whether, after the study's updates, both outputs' slopes are flat
+    rises: Mask  # whether any update raised the loss by more than rounding
+    saturated: Mask  # whether both outputs' slopes are flat after the study's updates
     stable_below: Array  # 2 / lambda_max of the Hessian at the minimum found
 
 
 class Hill(NamedTuple):
-    """The rates at which the descent changes its nature; None where the sweep has no such rate.
+    """The learning rates at which the behaviour changes; None where the sweep has no such rate.
 
     first_step_edge: the smallest rate whose first update does not lower the loss.
     fastest, fastest_updates: fewest updates to E_total < TARGET_LOSS; of all rates that need as
-        few, from fastest_from to fastest_to, the one whose loss is then the least.
+        few, from fastest_from to fastest_to, the one with the lowest loss at that point.
     largest_never_rising: the largest rate at which no update raises the loss.
-    saturation: the rate past which, after the study's updates, both outputs are still flat.
-    stable_below: 2 / lambda_max at the minimum that the smallest settled rate finds, the one
-        nearest to where an infinitely small rate would go.
+    saturation: the rate above which both outputs are flat after the study's updates.
+    stable_below: 2 / lambda_max at the minimum reached by the smallest settled rate, which is
+        closest to that of an infinitely small rate.
     """
 
     first_step_edge: float | None
@@ -59,7 +61,7 @@ class Hill(NamedTuple):
     stable_below: float | None
 
 
-def sweep(network: Network, iterations: int) -> Sweep:
+def sweep(network: SmallNetwork, iterations: int) -> Sweep:
     """Descend at all of RATES; `iterations` is the study's number of updates, at most PATIENCE."""
     updates_needed = np.full(len(RATES), np.nan)
     rises = np.zeros(len(RATES), dtype=bool)
@@ -80,8 +82,8 @@ def sweep(network: Network, iterations: int) -> Sweep:
     )
 
 
-def find_hill(network: Network, iterations: int, swept: Sweep) -> Hill:
-    """Narrow down what the sweep shows; `iterations` is the study's number of updates."""
+def find_hill(network: SmallNetwork, iterations: int, swept: Sweep) -> Hill:
+    """Narrow down the edges in the sweep; `iterations` is the study's number of updates."""
     start = loss_curves(network, [1.0], 0)[0, 0]
 
     def first_step_lowers(rates: Array) -> Mask:
@@ -108,7 +110,7 @@ def find_hill(network: Network, iterations: int, swept: Sweep) -> Hill:
 
 
 def _fastest(
-    network: Network, swept: Sweep
+    network: SmallNetwork, swept: Sweep
 ) -> tuple[float, float, float, int] | tuple[None, None, None, None]:
     if np.isnan(swept.updates_needed).all():
         return None, None, None, None
@@ -127,9 +129,7 @@ def _fastest(
     low = _narrow(fast_enough, RATES[below[-1] + 1], RATES[below[-1]]) if below.size else RATES[0]
     high = _narrow(fast_enough, RATES[above[0] - 1], RATES[above[0]]) if above.size else RATES[-1]
     left, right = RATES[max(best - 1, 0)], RATES[min(best + 1, len(RATES) - 1)]
-    while (
-        right - left > 1e-8 * left
-    ):  # a least value is flat: its place is known to half the digits
+    while right - left > 1e-8 * left:  # a minimum is flat: it is known to half the digits
         rates = np.linspace(left, right, 17)
         best = int(np.argmin(losses_then(rates)))
         left, right = rates[max(best - 1, 0)], rates[min(best + 1, 16)]
@@ -137,7 +137,7 @@ def _fastest(
 
 
 def _first_end(holds: Callable[[Array], Mask], swept: Mask) -> float | None:
-    """Where `holds` first ceases to, as the rate grows."""
+    """Return the largest rate before `holds` first fails."""
     fails = np.flatnonzero(~swept)
     if not fails.size or fails[0] == 0:
         return None
@@ -145,7 +145,7 @@ def _first_end(holds: Callable[[Array], Mask], swept: Mask) -> float | None:
 
 
 def _last_end(holds: Callable[[Array], Mask], swept: Mask) -> float | None:
-    """The rate past which `holds` nowhere does."""
+    """Return the rate above which `holds` is false everywhere."""
     good = np.flatnonzero(swept)
     if not good.size or good[-1] == len(RATES) - 1:
         return None
@@ -153,7 +153,7 @@ def _last_end(holds: Callable[[Array], Mask], swept: Mask) -> float | None:
 
 
 def _narrow(holds: Callable[[Array], Mask], good: float, bad: float) -> float:
-    """Return the rate next to where `holds` ceases, between one at which it does and one not."""
+    """Return the last rate at which `holds`, between a good one and a bad one."""
     while abs(bad - good) > 1e-12 * good:
         rates = np.linspace(good, bad, 17)
         first_bad = int(np.argmin(np.append(holds(rates[:-1]), False)))
@@ -161,8 +161,8 @@ def _narrow(holds: Callable[[Array], Mask], good: float, bad: float) -> float:
     return float(good)
 
 
-def _ever_rises(network: Network, rates: Array) -> Mask:
-    """Tell which rates raise the loss before it is gone, watching PATIENCE updates at most."""
+def _ever_rises(network: SmallNetwork, rates: Array) -> Mask:
+    """Return which rates raise the loss within PATIENCE updates, before it is rounding error."""
     rises = np.zeros(len(rates), dtype=bool)
     losses = np.full(len(rates), np.inf)
     for step in islice(descent(network, rates), PATIENCE + 1):

@@ -1,10 +1,10 @@
-"""The 2-2-2 network, its loss and its gradients, as one derives them on paper.
+"""The 2-2-2 network, its loss and its gradients, as derived on paper.
 
     i1, i2 -> h1, h2 (w1..w4, b1) -> o1, o2 (w5..w8, b2), a sigmoid after each;
     E_total = E1 + E2, the halved squared errors.
 
-Every name is the derivation's. The weights are a float64 array of shape (8, ...), w1 first,
-whose further axes (one network each) carry through.
+All names are the derivation's. The weights are a float64 array of shape (8, ...), w1 first; its
+further axes hold independent networks.
 """
 
 from typing import NamedTuple
@@ -12,20 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist12k.backprop.settings import SmallNetwork
+
 Array = NDArray[np.float64]
 
 
-class Network(NamedTuple):
-    """What is given: one example, the eight weights to start from, and fixed biases."""
-
-    inputs: tuple[float, float]
-    targets: tuple[float, float]
-    weights: tuple[float, ...]
-    biases: tuple[float, float]
-
-
 class Forward(NamedTuple):
-    """Everything that a forward pass computes, each of the weights' trailing shape."""
+    """Everything that a forward pass computes, each of the shape of one weight."""
 
     h1: Array
     a_h1: Array
@@ -41,13 +34,13 @@ class Forward(NamedTuple):
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), without overflow at any x."""
+    """Return 1 / (1 + exp(-x)), without overflow at any x."""
     e: Array = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
 
 
-def forward(network: Network, weights: Array) -> Forward:
-    """Step 1: predict, and measure the loss."""
+def forward(network: SmallNetwork, weights: Array) -> Forward:
+    """Step 1: compute the outputs and the loss."""
     i1, i2 = network.inputs
     t1, t2 = network.targets
     b1, b2 = network.biases
@@ -65,11 +58,11 @@ def forward(network: Network, weights: Array) -> Forward:
     return Forward(h1, a_h1, h2, a_h2, o1, a_o1, o2, a_o2, E1, E2, E1 + E2)
 
 
-def gradients(network: Network, weights: Array, passed: Forward) -> Array:
+def gradients(network: SmallNetwork, weights: Array, passed: Forward) -> Array:
     """Steps 2 to 6: dE_total/dw1 .. dE_total/dw8, shaped as the weights, from their forward pass.
 
-    dE/dw3 and dE/dw4 carry a_h2 (1 - a_h2): the widely copied spreadsheet of this exercise has
-    a_h1 (1 - a_h1) there.
+    dE/dw3 and dE/dw4 have the factor a_h2 (1 - a_h2); the widely copied spreadsheet of this
+    exercise has a_h1 (1 - a_h1) instead.
     """
     i1, i2 = network.inputs
     t1, t2 = network.targets
@@ -84,7 +77,7 @@ def gradients(network: Network, weights: Array, passed: Forward) -> Array:
     dE_dw7 = dE_do2 * a_h1
     dE_dw8 = dE_do2 * a_h2
 
-    # Step 4: the hidden activations, each reached by both errors.
+    # Step 4: the hidden activations, which contribute to both errors.
     dE_da_h1 = dE_do1 * w5 + dE_do2 * w7
     dE_da_h2 = dE_do1 * w6 + dE_do2 * w8
 
@@ -99,5 +92,5 @@ def gradients(network: Network, weights: Array, passed: Forward) -> Array:
 
 
 def update(weights: Array, gradients: Array, learning_rate: float | Array) -> Array:
-    """Step 7: every weight at once, against its gradient."""
+    """Step 7: move all weights at once, against their gradients."""
     return weights - learning_rate * gradients

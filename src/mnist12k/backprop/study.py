@@ -1,4 +1,4 @@
-"""Gradient descent on the 2-2-2 network: its losses at many rates, and every step at one."""
+"""Gradient descent on the 2-2-2 network: its losses at many rates, every step at one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnist12k.backprop.network import Array, Forward, Network, forward, gradients, update
+from mnist12k.backprop.network import Array, Forward, forward, gradients, update
+from mnist12k.backprop.settings import SmallNetwork
 
 STEP_COLUMNS = (
     *("t1", "t2", "i1", "i2"),
@@ -17,7 +18,7 @@ STEP_COLUMNS = (
 
 
 class Step(NamedTuple):
-    """One iteration: weights and gradients of shape (8, ...), the forward pass between them."""
+    """One iteration: weights of shape (8, ...), their forward pass, their gradients."""
 
     weights: Array
     passed: Forward
@@ -25,9 +26,9 @@ class Step(NamedTuple):
 
 
 def descent(
-    network: Network,
+    network: SmallNetwork,
     learning_rates: Array,
-    gradients: Callable[[Network, Array, Forward], Array] = gradients,
+    gradients: Callable[[SmallNetwork, Array, Forward], Array] = gradients,
 ) -> Iterator[Step]:
     """Yield iteration 0 (before any update), 1, 2, ... at every rate at once, without end."""
     w = np.multiply.outer(np.array(network.weights), np.ones_like(learning_rates))
@@ -38,12 +39,12 @@ def descent(
         w = update(w, dE_dw, learning_rates)
 
 
-def trajectory(network: Network, learning_rate: float, iterations: int) -> list[Step]:
+def trajectory(network: SmallNetwork, learning_rate: float, iterations: int) -> list[Step]:
     """Return iterations 0 to `iterations` of the descent at one rate."""
     return list(islice(descent(network, np.array(learning_rate)), iterations + 1))
 
 
-def loss_curves(network: Network, learning_rates: Sequence[float], iterations: int) -> Array:
+def loss_curves(network: SmallNetwork, learning_rates: Sequence[float], iterations: int) -> Array:
     """Return E_total of shape (iterations + 1, rates); row 0 is before any update."""
     losses = np.empty((iterations + 1, len(learning_rates)))
     for row, step in zip(losses, descent(network, np.array(learning_rates)), strict=False):
@@ -51,7 +52,7 @@ def loss_curves(network: Network, learning_rates: Sequence[float], iterations: i
     return losses
 
 
-def steps(network: Network, learning_rate: float, iterations: int) -> Array:
+def steps(network: SmallNetwork, learning_rate: float, iterations: int) -> Array:
     """Return every number of every iteration, of shape (iterations + 1, STEP_COLUMNS)."""
     return np.array(
         [

@@ -1,1 +1,1 @@
-"""The network, augmentation, schedules, fit(), evaluate()."""
+"""Everything that decides the bits of a training, and nothing else."""

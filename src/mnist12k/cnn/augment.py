@@ -1,10 +1,10 @@
-"""Augmentation of a whole batch at once, on whatever device it is."""
+"""Augmentation of a whole batch at once, on any device."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist12k.params import Recipe
+from mnist12k.cnn.settings import Recipe
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -12,7 +12,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
     `images` is float of shape (n, 1, h, h) in [0, 1].
     """
-    if not moves(recipe):
+    if not augments(recipe):
         return images
     draws = torch.empty(5, len(images), device=images.device).uniform_(-1, 1, generator=generator)
     return warp(
@@ -26,8 +26,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     )
 
 
-def moves(recipe: Recipe) -> bool:
-    """Tell whether a recipe augments at all."""
+def augments(recipe: Recipe) -> bool:
+    """Return whether a recipe changes images at all."""
     return bool(recipe.rotation or recipe.shift or recipe.scale or recipe.shear)
 
 
@@ -43,11 +43,11 @@ def warp(
     """Shear, scale and rotate square images of shape (n, 1, h, h) about their centre, then shift.
 
     `angles` (counter-clockwise) and `shears` (along x) are radians of shape (n,), `scales` factors
-    of shape (n,), `shifts` shares of the side of shape (2, n), to the right and down. What comes in
-    from outside is `fill`. Torchvision's `affine`, one draw an image.
+    of shape (n,), `shifts` fractions of the side of shape (2, n), to the right and down. Pixels
+    from outside the image are `fill`. As torchvision's `affine`, with one draw per image.
     """
     cos, sin = angles.cos(), angles.sin()
-    # Where a pixel of the result comes from: the inverse map, in units of half a side.
+    # The inverse map: where each output pixel comes from, in units of half a side.
     x_to_x = (cos + sin * shears.tan()) / scales
     y_to_x = (cos * shears.tan() - sin) / scales
     x_to_y, y_to_y = sin / scales, cos / scales
@@ -60,7 +60,7 @@ def warp(
         ],
         dim=3,
     )
-    # grid_sample's outside is 0: shift the grey levels so that 0 stands for `fill`.
+    # grid_sample pads with 0: shift the grey levels so that 0 stands for `fill`.
     return F.grid_sample(images - fill, grid, mode=interpolation, align_corners=False) + fill
 
 

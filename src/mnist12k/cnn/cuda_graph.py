@@ -1,8 +1,8 @@
-"""A training step as one CUDA graph: recorded once, and from then on a single launch.
+"""A training step as one CUDA graph: recorded once, then replayed with a single launch.
 
-The kernels of this network are so short that a GPU waits for most of them to be launched. A graph
-holds them all (PyTorch's notes on CUDA semantics, "CUDA Graphs"). Tested on a CPU, by a recorder
-that keeps to the same rules, and **not yet on any GPU**.
+This network's kernels are so short that a GPU mostly waits for launches; a graph launches them all
+at once (PyTorch's notes on CUDA semantics, "CUDA Graphs"). Tested on a CPU with a recorder that
+enforces a graph's rules, and **not yet on any GPU**.
 """
 
 import warnings
@@ -12,23 +12,22 @@ import torch
 from torch import Tensor
 
 Step = Callable[..., Tensor]
-# Calls before the recording: the optimizer makes its buffers, the libraries pick their algorithms.
+# Calls before recording: the optimizer allocates its buffers, the libraries pick algorithms.
 WARM_UP = 3
 
 
 def replayed(step: Step, generators: Sequence[torch.Generator]) -> Step:
-    """Return `step` as a graph where its generators are on a CUDA device, else `step` itself."""
+    """Return `step` as a graph if its generators are on a CUDA device, else `step` itself."""
     return Replayed(step, generators) if generators[0].device.type == "cuda" else step
 
 
 class Replayed:
     """A step on a CUDA device, recorded at its fourth call and replayed from then on.
 
-    `step` takes tensors and numbers and returns a tensor. Whatever else it reads must stay where it
-    is, it may draw from `generators` only, and must not wait for the device. A number reaches it as
-    a tensor of its own, float32, as soon as it is recorded. Where tensors differ in shape from the
-    first call's, as in an epoch's last batch, it runs unrecorded; so it does for good, with a
-    warning, where it can't be recorded.
+    `step` takes tensors and numbers and returns a tensor. Everything else that it reads must stay
+    in place, it may draw from `generators` only, and must not wait for the device. Once recorded,
+    it receives numbers as float32 tensors. Calls whose shapes differ from the first call's, such as
+    an epoch's last batch, run unrecorded. If recording fails, all calls do, after a warning.
     """
 
     def __init__(self, step: Step, generators: Sequence[torch.Generator]) -> None:
@@ -42,7 +41,7 @@ class Replayed:
         self.stream = torch.cuda.Stream(self.device)
 
     def __call__(self, *values: Tensor | float) -> Tensor:
-        """Take the step, and return a tensor of its own."""
+        """Run the step, and return a tensor that later calls do not overwrite."""
         if not self.inputs:
             self.inputs = [torch.as_tensor(value, device=self.device).clone() for value in values]
         if [torch.as_tensor(value).shape for value in values] != [i.shape for i in self.inputs]:
@@ -51,14 +50,14 @@ class Replayed:
         if self.calls == WARM_UP + 1:
             self._record()
         if self.graph is None:
-            return self._aside(*values)
-        for there, value in zip(self.inputs, values, strict=True):
-            there.copy_(value) if isinstance(value, Tensor) else there.fill_(value)
+            return self._run_on_side_stream(*values)
+        for buffer, value in zip(self.inputs, values, strict=True):
+            buffer.copy_(value) if isinstance(value, Tensor) else buffer.fill_(value)
         self.graph.replay()
         return self.output.clone()
 
-    def _aside(self, *values: Tensor | float) -> Tensor:
-        """Run the step on the stream that will record it: autograd remembers streams."""
+    def _run_on_side_stream(self, *values: Tensor | float) -> Tensor:
+        """Run the step on the stream that will record it, since autograd remembers streams."""
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -79,7 +78,7 @@ class Replayed:
                 generator.graphsafe_set_state(state)
             reason = " ".join(str(error).split())[:200]
             warnings.warn(
-                f"training goes on without a CUDA graph, more slowly: {reason}", stacklevel=3
+                f"training continues without a CUDA graph, more slowly: {reason}", stacklevel=3
             )
         else:
             self.graph = graph

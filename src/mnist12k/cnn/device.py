@@ -1,4 +1,4 @@
-"""Which device to train on."""
+"""The device to train on."""
 
 import os
 
@@ -7,32 +7,35 @@ import torch
 from mnist12k.errors import UserError
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; for `auto` the accelerator that is there, else the CPU.
+def pick_device(name: str, key: str = "train.device") -> torch.device:
+    """Return the device of that name; for `auto` the accelerator if there is one, else the CPU.
 
-    Raises UserError for a device that is unknown or absent: asked for by name, it is never
-    replaced by another.
+    Raises UserError, which names the parameter `key`, for an unknown or absent device: one asked
+    for by name is never replaced.
     """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        return accelerator or torch.device("cpu")
+    types = ["cpu", *([accelerator.type] if accelerator else [])]
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        there = torch.accelerator.current_accelerator(check_available=True)
-        allowed = ", ".join(["auto", "cpu", *([str(there)] if there else [])])
-        raise UserError(f"device = {name!r} is not on this machine; allowed: {allowed}") from error
+    except (RuntimeError, AssertionError):
+        device = torch.device("meta")  # which holds no numbers
+    if device.type not in types:
+        allowed = ", ".join(["auto", *types])
+        raise UserError(f"{key} = {name!r} is not on this machine; allowed: {allowed}")
     return device
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the device calls itself, for reports."""
+    """Return the device's name for reports; of a CPU with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
 
 
 def be_deterministic() -> None:
-    """Let PyTorch choose only algorithms that give the same bits every time, on any device."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    """Restrict PyTorch to algorithms that give the same bits every time, on any device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it
     torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""What a network makes of digits that it does not train on."""
+"""Predictions and scores on digits that are not trained on."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from mnist12k.digits.dataset import Digits
 
 
 class Score(NamedTuple):
-    """Mean negative log-likelihood, and the share of right answers in [0, 1]."""
+    """Mean negative log-likelihood, and accuracy in [0, 1]."""
 
     loss: float
     accuracy: float
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+def predict(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     """Return logits of shape (n, 10) for uint8 images of shape (n, 28, 28), in evaluation mode."""
     was_training = network.training
     network.eval()
@@ -28,12 +28,12 @@ def predict(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:
-    """Measure logits of shape (n, 10) against labels of shape (n,)."""
+    """Score logits of shape (n, 10) against labels of shape (n,)."""
     loss = F.cross_entropy(logits, labels)
     correct = (logits.argmax(dim=1) == labels).sum()
     return Score(loss.item(), correct.item() / len(labels))
 
 
-def evaluate(network: nn.Module, digits: Digits, batch_size: int = 1000) -> Score:
-    """Predict and measure; both tensors of `digits` must be on the network's device."""
-    return score(predict(network, digits.images, batch_size), digits.labels)
+def evaluate(network: nn.Module, digits: Digits) -> Score:
+    """Predict and score; `digits` must be on the network's device."""
+    return score(predict(network, digits.images), digits.labels)

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist12k.cnn.augment import augment
-from mnist12k.cnn.average import in_place_of, put, share, update, weights_of
-from mnist12k.cnn.checkpoint import Checkpoint
+from mnist12k.cnn.checkpoint import Checkpoint, State
 from mnist12k.cnn.cuda_graph import replayed
+from mnist12k.cnn.ema import Weights, averaged_tensors, copy, swapped_in, update, update_fraction
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.history import Epoch, Step
-from mnist12k.cnn.network import drawing_from, to_unit_range
+from mnist12k.cnn.network import dropout_generator, to_unit_range
 from mnist12k.cnn.schedules import learning_rate
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
-from mnist12k.params import Train
 
 
 def fit(
@@ -32,12 +32,12 @@ def fit(
 ) -> list[Epoch]:
     """Train `network` in place on its own device, and return the history.
 
-    `training` is what it learns from; `validation`, perhaps empty, is measured after each epoch.
-    What is measured, and what `network` ends with, is the moving average of its weights.
-    `on_epoch` hears of every epoch as it ends, `on_step` of every update. With a `checkpoint` the
-    training goes on after the last epoch that it holds, and ends with the same bits.
+    The network is evaluated on `validation`, which may be empty, after every epoch. Evaluated and
+    finally kept is the moving average of its weights. `on_epoch` is called after every epoch,
+    `on_step` after every update. With a `checkpoint`, training resumes from the last completed
+    epoch and ends with the bits of an uninterrupted one.
 
-    Raises UserError within the epoch in which the loss is no longer finite.
+    Raises UserError at the end of an epoch whose loss is not finite.
     """
     device = next(network.parameters()).device
     training, validation = training.to(device), validation.to(device)
@@ -52,22 +52,16 @@ def fit(
         weight_decay=settings.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    weights = weights_of(network)
+    weights = averaged_tensors(network)
     average = [value.clone() for value in weights]
-    history: list[Epoch] = []
-    if checkpoint is not None and checkpoint.state is not None:
-        network.load_state_dict(checkpoint.state["network"])
-        put(checkpoint.state["average"], average)
-        optimizer.load_state_dict(checkpoint.state["optimizer"])
-        generator.set_state(checkpoint.state["generator"])
-        history = checkpoint.history()
+    history = resume(checkpoint, network, average, optimizer, generator) if checkpoint else []
     keep_freed_memory()
 
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), device=device)
 
     def take_step(chosen: Tensor, rate: float | Tensor, fraction: float | Tensor) -> Tensor:
-        """Learn from the chosen images, and return their mean loss."""
+        """Update the weights on the chosen images, and return their mean loss."""
         labels = training.labels[chosen]
         images = augment(to_unit_range(training.images[chosen]), settings, generator)
         logits = network(images)
@@ -85,7 +79,7 @@ def fit(
 
     step_once = replayed(take_step, [generator])
 
-    with drawing_from(generator, network):
+    with dropout_generator(network, generator):
         for epoch in range(len(history) + 1, settings.epochs + 1):
             started = time.perf_counter()
             network.train()
@@ -95,22 +89,23 @@ def fit(
             for step, chosen in enumerate(order.split(settings.batch_size), start=1):
                 steps_before = (epoch - 1) * steps_per_epoch + step - 1
                 rate = learning_rate(settings, steps_before, steps_per_epoch)
-                loss = step_once(chosen, rate, share(settings.average, steps_before))
+                fraction = update_fraction(settings.ema_decay, steps_before)
+                loss = step_once(chosen, rate, fraction)
                 if on_step is not None:
                     on_step(Step(epoch, step, rate, loss))
 
-            # Here and no earlier: every look at a figure waits for the device.
+            # Only here: reading a value waits for the device.
             require_finite(loss_sum, epoch, rate)
-            with in_place_of(weights, average):
-                measured = evaluate(network, validation) if len(validation.labels) else None
+            with swapped_in(average, weights):
+                score = evaluate(network, validation) if len(validation.labels) else None
             history.append(
                 Epoch(
                     epoch,
                     rate,
                     train_loss=loss_sum.item() / count,
                     train_accuracy=correct.item() / count,
-                    validation_loss=measured.loss if measured else None,
-                    validation_accuracy=measured.accuracy if measured else None,
+                    validation_loss=score.loss if score else None,
+                    validation_accuracy=score.accuracy if score else None,
                     seconds=time.perf_counter() - started,
                 )
             )
@@ -125,12 +120,45 @@ def fit(
                     }
                 )
             on_epoch(history[-1])
-    put(average, weights)
+    copy(average, weights)
     return history
 
 
+def resume(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    average: Weights,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> list[Epoch]:
+    """Restore a checkpoint's state and return its history; set it aside if that fails."""
+
+    def restore(state: State) -> None:
+        network.load_state_dict(state["network"])
+        copy(state["average"], average)
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        if not all(value.isfinite().all() for value in (*averaged_tensors(network), *average)):
+            raise ValueError("a weight is not finite")
+
+    if checkpoint.state is None:
+        return []
+    fresh = {
+        "network": {name: value.clone() for name, value in network.state_dict().items()},
+        "average": [value.clone() for value in average],
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+    }
+    try:
+        restore(checkpoint.state)
+    except Exception as error:  # whatever a damaged state leads PyTorch to
+        restore(fresh)
+        checkpoint.set_aside(error)
+    return checkpoint.history()
+
+
 def require_finite(loss_sum: Tensor, epoch: int, rate: float) -> None:
-    """Raise UserError if the epoch's loss so far is NaN or infinite."""
+    """Raise UserError if the epoch's loss is NaN or infinite."""
     if not loss_sum.isfinite():
         raise UserError(
             f"the loss is {loss_sum.item()} in epoch {epoch} at learning rate {rate:.3g}: "
@@ -140,9 +168,9 @@ def require_finite(loss_sum: Tensor, epoch: int, rate: float) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one, rather than return it.
+    """Make glibc keep the memory that a step frees for the next one.
 
-    Once a block of almost 32 MiB, the most that glibc adapts to, has been freed, smaller ones come
-    from the heap. Otherwise a step takes thousands of page faults.
+    Its threshold for returning memory adapts to the largest freed block, up to 32 MiB. Below the
+    threshold a step costs thousands of page faults.
     """
     torch.empty((32 << 20) - 8192, dtype=torch.uint8)

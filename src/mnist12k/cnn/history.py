@@ -1,4 +1,4 @@
-"""The records that a training leaves: of every epoch, and of every step."""
+"""What a training records: of every epoch, and of every step."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class Epoch(NamedTuple):
-    """One epoch's record; accuracies in [0, 1], losses per image, validation None without one.
+    """One epoch; accuracies in [0, 1], losses per image, validation None without a hold-out set.
 
-    `learning_rate` is the last step's. The training figures are of the augmented images, as they
-    came, each before the update that it brought.
+    `learning_rate` is the last step's. The training figures are of the augmented images, each
+    measured before the update that it contributes to.
     """
 
     epoch: int
@@ -22,7 +22,7 @@ class Epoch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One update's record: its number within the epoch from 1, and the batch's mean loss."""
+    """One update: its number within the epoch, from 1, and the batch's mean loss."""
 
     epoch: int
     step: int

@@ -1,40 +1,21 @@
-"""The network: seven 3x3 convolutions, 12,442 parameters."""
+"""The network as a PyTorch module, built from its architecture: 12,442 parameters."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist12k.cnn import cpu_block
+from mnist12k.cnn.architecture import BLOCKS, HEAD, Convolution
 
 # Mean and standard deviation of MNIST's training pixels, scaled to [0, 1].
 MEAN, STD = 0.1307, 0.3081
 
 
-class Layer(NamedTuple):
-    """One convolution with what follows it: batch norm, ReLU, perhaps a 2x2 max-pool, dropout."""
-
-    channels_in: int
-    channels_out: int
-    padding: int
-    pool: bool = False
-
-
-LAYERS = (
-    Layer(1, 8, padding=1),
-    Layer(8, 8, padding=1),
-    Layer(8, 8, padding=1, pool=True),
-    Layer(8, 16, padding=1),
-    Layer(16, 16, padding=0, pool=True),
-    Layer(16, 32, padding=0),
-)
-
-
 class Dropout(nn.Module):
-    """`nn.Dropout` that draws from a generator of its own, or from PyTorch's where it has none."""
+    """`nn.Dropout` that draws from its own generator if it has one, else from PyTorch's."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -42,7 +23,7 @@ class Dropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Set each value to 0 with probability `rate`, and scale the others up, while training."""
+        """In training, zero each value with probability `rate`, and scale up the others."""
         if not self.training or self.rate == 0:
             return x
         if x.device.type == "cpu":
@@ -54,38 +35,46 @@ class Dropout(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolution, batch norm, ReLU, perhaps a max-pool, dropout."""
+    """Convolution, batch norm, ReLU, a max-pool if there is one, dropout."""
 
-    def __init__(self, layer: Layer, dropout: float) -> None:
+    def __init__(self, convolution: Convolution, dropout: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(layer.channels_in, layer.channels_out, 3, padding=layer.padding)
-        self.norm = nn.BatchNorm2d(layer.channels_out)
-        self.pool = nn.MaxPool2d(2) if layer.pool else None
+        self.conv = conv2d(convolution)
+        self.norm = nn.BatchNorm2d(convolution.channels_out)
+        self.pool = nn.MaxPool2d(2) if convolution.pool else None
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels_out, h', w')."""
         if self.training and x.device.type == "cpu":
-            own = self.dropout
-            return cpu_block.forward(x, self.conv, self.norm, self.pool, own.rate, own.generator)
+            dropout = self.dropout
+            return cpu_block.forward(
+                x, self.conv, self.norm, self.pool, dropout.rate, dropout.generator
+            )
         x = F.relu(self.norm(self.conv(x)))
         if self.pool is not None:
             x = self.pool(x)
-        dropped: Tensor = self.dropout(x)
-        return dropped
+        output: Tensor = self.dropout(x)
+        return output
 
 
 class Network(nn.Module):
-    """Maps images, float32 of shape (n, 1, 28, 28) in [0, 1], to logits of shape (n, 10).
+    """Map images, float32 of shape (n, 1, 28, 28) in [0, 1], to logits of shape (n, 10).
 
-    `dropout` is the rate after each of the first six convolutions, in [0, 1), or one for each.
+    `dropout` is the rate after each block, in [0, 1), or a sequence with one rate per block.
     """
 
-    def __init__(self, dropout: float | Sequence[float] = 0.0) -> None:
+    def __init__(
+        self,
+        dropout: float | Sequence[float] = 0.0,
+        blocks: Sequence[Convolution] = BLOCKS,
+        head: Convolution = HEAD,
+    ) -> None:
         super().__init__()
-        rates = dropout if isinstance(dropout, Sequence) else [dropout] * len(LAYERS)
-        self.blocks = nn.Sequential(*map(Block, LAYERS, rates))
-        self.head = nn.Conv2d(32, 10, 3)
+        rates = dropout if isinstance(dropout, Sequence) else [dropout] * len(blocks)
+        self.architecture = (*blocks, head)
+        self.blocks = nn.Sequential(*map(Block, blocks, rates))
+        self.head = conv2d(head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
@@ -94,8 +83,23 @@ class Network(nn.Module):
         return logits
 
 
+def conv2d(convolution: Convolution) -> nn.Conv2d:
+    """Return the convolution as a layer, initialised by PyTorch."""
+    channels_in, channels_out, kernel, padding, _ = convolution
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=padding)
+
+
+def new_network(dropout: float | Sequence[float], seed: int, device: torch.device) -> Network:
+    """Return a network initialised from `seed`, its weights laid out for the fastest convolution.
+
+    The weights are drawn on the CPU: a seed starts from the same weights on every device.
+    """
+    torch.manual_seed(seed)
+    return Network(dropout).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def to_unit_range(images: Tensor) -> Tensor:
-    """Turn images of shape (n, 28, 28), uint8, into the network's (n, 1, 28, 28) in [0, 1]."""
+    """Map images of shape (n, 28, 28), uint8, to the network's (n, 1, 28, 28) in [0, 1]."""
     return images.unsqueeze(1).float() / 255
 
 
@@ -105,8 +109,8 @@ def parameter_count(network: nn.Module) -> int:
 
 
 @contextmanager
-def drawing_from(generator: torch.Generator, network: nn.Module) -> Iterator[None]:
-    """Let the dropouts of `network` draw from `generator` while the block runs."""
+def dropout_generator(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
+    """Make the dropouts of `network` draw from `generator` within the block."""
     dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
     for dropout in dropouts:
         dropout.generator = generator
@@ -115,12 +119,3 @@ def drawing_from(generator: torch.Generator, network: nn.Module) -> Iterator[Non
     finally:
         for dropout in dropouts:
             dropout.generator = None
-
-
-def new_network(dropout: float | Sequence[float], seed: int, device: torch.device) -> Network:
-    """Return a network initialised from `seed`, its weights laid out for the fastest convolution.
-
-    The weights are drawn on the CPU: the same seed starts from the same ones on any device.
-    """
-    torch.manual_seed(seed)
-    return Network(dropout).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

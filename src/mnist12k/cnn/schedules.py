@@ -1,8 +1,8 @@
-"""Learning rates as plain functions of the step, which counts from 0 over the whole training."""
+"""Learning rates as plain functions of the step, counted from 0 over the whole training."""
 
 import math
 
-from mnist12k.params import Recipe
+from mnist12k.cnn.settings import Recipe
 
 # One cycle starts this far below its highest rate, and ends this far below its start (torch's).
 ONE_CYCLE_START = 25
@@ -10,7 +10,7 @@ ONE_CYCLE_END = 1e4
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the rate that the recipe's schedule gives to `step`."""
+    """Return the learning rate of `step` under the recipe's schedule."""
     highest, steps = recipe.learning_rate, recipe.epochs * steps_per_epoch
     match recipe.schedule:
         case "step":
@@ -21,28 +21,31 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
             assert recipe.warm_up is not None
             return one_cycle(step, highest, steps, recipe.warm_up)
         case "cosine":
-            return cosine(step, highest, steps, recipe.final)
+            return cosine(step, highest, steps, recipe.final_fraction)
         case "linear":
             return linear(step, highest, steps)
 
 
 def steps_down(step: int, highest: float, size: int, gamma: float) -> float:
-    """Return `highest`, times `gamma` after every `size` steps."""
+    """Return `highest`, multiplied by `gamma` after every `size` steps."""
     return highest * gamma ** (step // size)
 
 
 def linear(step: int, highest: float, steps: int) -> float:
-    """Fall from `highest` at the first step along a straight line that meets 0 at `steps`."""
+    """Fall from `highest` along a straight line that reaches 0 at `steps`."""
     return highest * (1 - step / steps)
 
 
-def cosine(step: int, highest: float, steps: int, final: float) -> float:
-    """Fall along half a cosine that meets `final * highest` at `steps` (SGDR, 2017)."""
-    return _between(highest, final * highest, step / steps)
+def cosine(step: int, highest: float, steps: int, final_fraction: float) -> float:
+    """Fall along half a cosine that reaches `final_fraction * highest` at `steps`.
+
+    Loshchilov and Hutter, 2017 (SGDR).
+    """
+    return _between(highest, final_fraction * highest, step / steps)
 
 
 def one_cycle(step: int, highest: float, steps: int, warm_up: float) -> float:
-    """Climb to `highest` and fall again, both along half a cosine (Smith and Topin, 2018).
+    """Rise to `highest` and fall again, both along half a cosine (Smith and Topin, 2018).
 
     The peak is at step `warm_up * steps - 1`, the end at `steps - 1`, as in torch's OneCycleLR.
     """
@@ -53,5 +56,5 @@ def one_cycle(step: int, highest: float, steps: int, warm_up: float) -> float:
     return _between(highest, start / ONE_CYCLE_END, (step - peak) / (last - peak))
 
 
-def _between(begin: float, end: float, share: float) -> float:
-    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
+def _between(begin: float, end: float, fraction: float) -> float:
+    return end + (begin - end) * (1 + math.cos(math.pi * fraction)) / 2

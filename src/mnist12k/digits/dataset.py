@@ -1,4 +1,4 @@
-"""MNIST as two tensors, and its training images in two parts."""
+"""MNIST as tensors, and the split of its training images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from mnist12k.digits.fetch import RAW
+from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
 
-# Validation is the same images whatever a training's own seed, so that its figures compare.
+# The hold-out set does not depend on a training's seed, so that trainings compare.
 SPLIT_SEED = 0
 
 
@@ -31,7 +31,7 @@ class Digits(NamedTuple):
 
 
 def load_training_digits(root: Path) -> Digits:
-    """Return the 60,000 training images under `root`; raise UserError if absent or damaged."""
+    """Return the 60,000 training images under `root`; raise UserError if missing or damaged."""
     return _load(root, "train")
 
 
@@ -41,9 +41,9 @@ def load_test_digits(root: Path) -> Digits:
 
 
 def split(digits: Digits, validation_size: int) -> tuple[Digits, Digits]:
-    """Part the training images, by one fixed permutation, into those trained on and those not.
+    """Split the training images by a fixed permutation; return (training, validation).
 
-    Returns (training, validation). Raises UserError if nothing would be left to train on.
+    Raises UserError if there would be nothing to train on.
     """
     count = len(digits.labels)
     if validation_size >= count:
@@ -60,7 +60,7 @@ def _load(root: Path, part: str) -> Digits:
     labels = _read(read_label_file, root / RAW / f"{part}-labels-idx1-ubyte")
     if images.shape != (len(labels), 28, 28) or not len(labels) or labels.max() > 9:
         raise UserError(
-            f"{root / RAW}: {part} holds images of shape {tuple(images.shape)} and "
+            f"{root / RAW}: {part} has images of shape {tuple(images.shape)} and "
             f"{len(labels)} labels; (n, 28, 28) and n labels from 0 to 9 are needed"
         )
     return Digits(images, labels)
@@ -68,10 +68,10 @@ def _load(root: Path, part: str) -> Digits:
 
 def _read(reader: Callable[[str], Tensor], path: Path) -> Tensor:
     if not path.is_file():
-        raise UserError(f"{path} is absent; `dvc repro fetch` brings it")
+        raise UserError(f"{path} is missing; `dvc repro fetch` downloads it")
     try:
         return reader(str(path))
-    except Exception as error:  # torchvision's reader fails in as many ways as a file can be wrong
+    except Exception as error:  # torchvision's reader raises whatever a broken file leads to
         raise UserError(
             f"{path} is damaged ({error or type(error).__name__}); "
             "remove data/mnist and `dvc repro fetch`"

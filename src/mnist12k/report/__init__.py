@@ -1,1 +1,1 @@
-"""Figures, and the page that shows them."""
+"""Figures, the text of the backprop study, and the report page."""

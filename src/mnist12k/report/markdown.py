@@ -1,9 +1,9 @@
-"""What Markdown needs to be written by hand."""
+"""Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of ready-made texts, a line end at its end."""
+    """Return a table whose cells are Markdown already, ending with a newline."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,136 +1,143 @@
-"""What a search leaves behind: tables, the two orders of its best trials, the winner."""
+"""The results of a search: its tables, metrics, and best hyperparameters."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
 import optuna
-from optuna.trial import FrozenTrial
+import pandas as pd
+from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
 from mnist12k.cnn.history import Epoch
-from mnist12k.files import write_csv, write_text
-from mnist12k.params import Params, Recipe, read_yaml
+from mnist12k.cnn.settings import Recipe
+from mnist12k.files import read_yaml, write_text
+from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
 from mnist12k.report.markdown import table
-from mnist12k.search.finalists import Result
-from mnist12k.search.study import Point, ended
-from mnist12k.search.trial import ACCURACY, EPOCHS
+from mnist12k.search.finalists import START, mean_results
+from mnist12k.search.queue import Point, finished
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import study_digest
+from mnist12k.search.trial import ACCURACY, epochs_of
 
 NULL = "tag:yaml.org,2002:null"
-BEST = "best_params.yaml"
-TRIAL = ("trial", "state", "validation_loss", "validation_accuracy", "epochs", "seconds")
 
 
-def write_trials(study: optuna.Study, folder: Path) -> None:
-    """Write trials.csv, a row a trial, and epochs.csv, a row an epoch of each."""
-    trials = ended(study)
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """Return one row per finished trial: `TRIAL_COLUMNS`, then its hyperparameters."""
+    trials = finished(study)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [[*_row(trial), *(trial.params.get(name) for name in names)] for trial in trials]
-    write_csv(folder / "trials.csv", [*TRIAL, *names], rows)
-    epochs = (
-        [trial.number, *epoch] for trial in trials for epoch in trial.user_attrs.get(EPOCHS, [])
-    )
-    write_csv(folder / "epochs.csv", ["trial", *Epoch._fields], epochs)
-
-
-def _row(trial: FrozenTrial) -> Iterator[object]:
-    epochs = [Epoch(*epoch) for epoch in trial.user_attrs.get(EPOCHS, [])]
-    yield trial.number
-    yield trial.state.name.lower()
-    yield trial.value
-    yield trial.user_attrs.get(ACCURACY)
-    yield len(epochs)
-    yield round(sum(epoch.seconds for epoch in epochs), 3)
-
-
-def write_finalists(found: Sequence[Result], folder: Path) -> None:
-    """Write finalists.csv, a row a training, and ranking.md with both orders side by side."""
     rows = [
-        (_name(result), seed, result.losses[seed], result.accuracies[seed])
-        for result in found
-        for seed in sorted(result.losses)
+        (
+            trial.number,
+            trial.state.name.lower(),
+            trial.value,
+            trial.user_attrs.get(ACCURACY),
+            len(epochs_of(trial)),
+            round(sum(epoch.seconds for epoch in epochs_of(trial)), 3),
+            *(trial.params.get(name) for name in names),
+        )
+        for trial in trials
     ]
-    write_csv(
-        folder / "finalists.csv", ["trial", "seed", "validation_loss", "validation_accuracy"], rows
-    )
+    # Objects, since pandas would turn an integer column with empty cells into floats.
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *names], dtype=object)
 
 
-def ranking(study: optuna.Study, found: Sequence[Result], params: Params) -> str:
-    """Return, in Markdown, the finalists in the order of their fresh seeds, beside the search's."""
-    trials = {trial.number: trial for trial in ended(study)}
-    in_search = [r.finalist.trial for r in found if r.finalist.trial is not None]
-    in_search.sort(key=lambda number: trials[number].value or 0)
-    rows = [
-        [
-            str(place),
-            _name(result),
-            f"{result.mean_loss:.5f}",
-            f"{result.mean_accuracy:.3%}",
-            *_in_search(result.finalist.trial, in_search, trials),
-        ]
-        for place, result in enumerate(found, start=1)
-    ]
-    header = ["place", "trial", "mean loss", "mean accuracy", "place in the search", "loss there"]
-    size = params.train.validation_size
-    return (
-        "# Who won\n\n"
-        f"The best trials and the recipe that they started from, `{params.tune.recipe}`, trained "
-        f"again\nfrom {params.tune.finalist_seeds} fresh seeds. All figures are of the {size:,} "
-        "held-out images; the test images stayed closed.\nThe left order decides; the right one "
-        f"is the search's, and partly luck.\n\n{table(header, rows)}\n"
-    )
+def epochs_table(study: optuna.Study) -> pd.DataFrame:
+    """Return one row per epoch of each finished trial: the trial's number, then `Epoch`."""
+    rows = [(trial.number, *epoch) for trial in finished(study) for epoch in epochs_of(trial)]
+    return pd.DataFrame(rows, columns=["trial", *Epoch._fields], dtype=object)
 
 
-def _in_search(
-    number: int | None, order: Sequence[int], trials: Mapping[int, FrozenTrial]
-) -> tuple[str, str]:
-    """Return a finalist's place and loss in the search, where the recipe itself had none."""
-    if number is None:
-        return "", ""
-    return str(order.index(number) + 1), f"{trials[number].value:.5f}"
+def ranking(
+    settings: SearchSettings,
+    study: optuna.Study,
+    finalists: dict[str, Point],
+    results: pd.DataFrame,
+) -> str:
+    """Return, in Markdown, the finalists ranked by their mean loss, next to the search's ranking.
 
-
-def winner(params: Params, point: Point) -> Point:
-    """Return the winner's keys of the section `train`: recipe, seed, and what was found."""
-    return {"recipe": params.tune.recipe, "seed": params.tune.seed, **point}
-
-
-def write_best(chosen: Point, folder: Path) -> None:
-    """Write best_params.yaml: the winner as params.yaml has it."""
-    text = StringIO()
-    YAML().dump({"train": chosen}, text)
-    write_text(folder / BEST, text.getvalue())
-
-
-def command(chosen: Point) -> str:
-    """Return the line that trains the winner: on one thread, as the trial was, to the same bits."""
-    given = " ".join(f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in chosen.items())
-    return f"OMP_NUM_THREADS=1 dvc exp run {given}"
-
-
-def apply_best(folder: Path, path: Path) -> None:
-    """Write best_params.yaml into the section `train` of params.yaml, whose comments stay.
-
-    What the recipe is to decide becomes null.
+    `results` are those of `finalist_results`.
     """
-    chosen = read_yaml(folder / BEST)["train"]
+    loss_in_search = {str(trial.number): trial.value for trial in finished(study)}
+    in_search = list(finalists)  # the recipe itself, then best first
+    rows = []
+    for rank, mean in enumerate(mean_results(results).itertuples(), start=1):
+        name = str(mean.Index)
+        row = [str(rank), name, f"{mean.validation_loss:.5f}", f"{mean.validation_accuracy:.3%}"]
+        before = ["", ""]
+        if name != START:
+            before = [str(in_search.index(name)), f"{loss_in_search[name]:.5f}"]
+        rows.append(row + before)
+    header = ["rank", "trial", "mean loss", "mean accuracy", "rank in search", "loss in search"]
+    tune = settings.tune
+    return (
+        "# Finalists\n\n"
+        f"The best trials and the recipe that the search started from (`{tune.recipe}`), trained\n"
+        f"again from {tune.finalist_seeds} new seeds and ranked by mean validation loss.\n"
+        "The search's own ranking favours lucky trials. All losses and accuracies are on the\n"
+        f"{settings.train.validation_size:,} images of the hold-out set; the test images were not "
+        f"used.\n\n{table(header, rows)}\n"
+    )
+
+
+def metrics(
+    settings: SearchSettings,
+    study: optuna.Study,
+    finalists_study: optuna.Study,
+    results: pd.DataFrame,
+) -> TuneMetrics:
+    """Return the cost of the search, and the mean results of its winner and its start."""
+    trials = finished(study)
+    means = mean_results(results).to_dict("index")
+    winner, *_ = means
+    start = means.get(START, {})
+    return TuneMetrics(
+        study=study.study_name,
+        fingerprint=study_digest(settings),
+        trials=len(trials),
+        pruned=sum(trial.state == TrialState.PRUNED for trial in trials),
+        epochs=sum(len(epochs_of(trial)) for trial in trials),
+        epochs_of_finalists=sum(len(epochs_of(trial)) for trial in finished(finalists_study)),
+        winner_trial=None if winner == START else int(str(winner)),
+        winner_validation_loss_mean=means[winner]["validation_loss"],
+        winner_validation_accuracy_mean=means[winner]["validation_accuracy"],
+        start_recipe=settings.tune.recipe,
+        start_validation_loss_mean=start.get("validation_loss"),
+        start_validation_accuracy_mean=start.get("validation_accuracy"),
+    )
+
+
+def train_command(best: Point) -> str:
+    """Return the command that trains with `best`, on one thread like a trial: to the same bits."""
+    changes = " ".join(f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in best.items())
+    return f"OMP_NUM_THREADS=1 dvc exp run {changes}"
+
+
+def write_best(best: Point, path: Path) -> None:
+    """Write `best` as the section `train` of a YAML file."""
+    text = StringIO()
+    YAML().dump({"train": best}, text)
+    write_text(path, text.getvalue())
+
+
+def apply_best(best: Path, params: Path) -> None:
+    """Copy the section `train` of one YAML file to another, whose comments are kept.
+
+    The recipe's other keys become null, so that the recipe decides them.
+    """
+    chosen = read_yaml(best)["train"]
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
     yaml.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
     )
-    content = yaml.load(path.read_text(encoding="utf-8"))
+    content = yaml.load(params.read_text(encoding="utf-8"))
     section = content["train"]
     for name in ("recipe", "seed", *Recipe.model_fields):
         if name in section or name in chosen:
             section[name] = chosen.get(name)
     text = StringIO()
     yaml.dump(content, text)
-    write_text(path, text.getvalue())
-
-
-def _name(result: Result) -> str:
-    number = result.finalist.trial
-    return "start" if number is None else str(number)
+    write_text(params, text.getvalue())

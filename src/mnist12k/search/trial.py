@@ -1,4 +1,4 @@
-"""One trial: its parameters, its training on the held-out images, and its result."""
+"""One trial: its hyperparameters, its training, and its validation loss."""
 
 import math
 import statistics
@@ -6,27 +6,63 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import new_network
+from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
-from mnist12k.params import Params, Recipe, Train
 from mnist12k.processes import this_process
-from mnist12k.search.study import ATTEMPT, POINT, PROCESS, SEED, Point
-from mnist12k.space import Cases, Choices, Each, Range, Space, parse_space
+from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, Point
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import Cases, Choices, Each, Range, Space, parse_space
 
-EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"
+EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"  # user attributes of a trial
 
 
-class Surplus(Exception):  # noqa: N818 - no error: the queue had just run empty
-    """Raised by a trial that was not in the queue."""
+def run_trial(
+    trial: optuna.Trial, settings: SearchSettings, digits: tuple[Digits, Digits]
+) -> float:
+    """Train on (training, validation) digits; return the validation loss, averaged over seeds.
+
+    Raises optuna.TrialPruned if the pruner stops the trial or it diverges, and NotQueued.
+    """
+    if ATTEMPT not in trial.user_attrs:
+        raise NotQueued
+    trial.set_user_attr(PROCESS, this_process())
+    point, seeds = choose_point(trial, settings)
+    compares_seeds = settings.tune.pruner == "wilcoxon"
+    epochs: list[Epoch] = []
+    last_epochs: list[Epoch] = []
+    try:
+        for number, seed in enumerate(seeds, start=1):
+            reporter = trial if number == 1 and not compares_seeds else None
+            train = settings.for_point(point, seed)
+            last_epochs.append(train_once(train, digits, epochs, reporter))
+            if compares_seeds:
+                report(trial, last_epochs[-1], number, len(seeds))
+    except UserError as error:  # the training diverged
+        raise optuna.TrialPruned from error
+    finally:
+        store_epochs(trial, epochs, last_epochs or epochs[-1:])
+    return statistics.mean(validation_loss(epoch) for epoch in last_epochs)
+
+
+def choose_point(trial: optuna.Trial, settings: SearchSettings) -> tuple[Point, range]:
+    """Return the trial's point of the space and its seeds; a finalist's are already stored."""
+    if POINT in trial.user_attrs:
+        seed = trial.user_attrs[SEED]
+        return trial.user_attrs[POINT], range(seed, seed + 1)
+    tune = settings.tune
+    point = suggest(trial, parse_space(tune.space))
+    return point, range(tune.seed, tune.seed + tune.seeds_per_trial)
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
-    """Let the sampler choose a value for each parameter, and for those of the case it chose."""
+    """Let the sampler choose a value for each parameter, including those of the chosen cases."""
     for name, dimension in space.items():
         match dimension:
             case Range():
@@ -42,7 +78,7 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
 
 
 def point_of(suggested: Mapping[str, Any]) -> Point:
-    """Gather dropout.0, dropout.1, ... into a list; the rest is named as in params.yaml already."""
+    """Return Optuna's parameters as in params.yaml: dropout.0, dropout.1, ... become one list."""
     point: Point = {}
     for key, value in suggested.items():
         name, dot, _ = key.partition(".")
@@ -51,104 +87,63 @@ def point_of(suggested: Mapping[str, Any]) -> Point:
 
 
 def _suggest_number(trial: optuna.trial.BaseTrial, name: str, within: Range) -> None:
-    if is_whole(name):
+    if is_integer(name):
         trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
     else:
         trial.suggest_float(name, within.low, within.high, log=within.log)
 
 
-def is_whole(name: str) -> bool:
-    """Tell whether a recipe's parameter is an integer."""
-    described = Recipe.model_json_schema()["properties"][name.partition(".")[0]]
-    return "integer" in (kind.get("type") for kind in described.get("anyOf", [described]))
+def is_integer(name: str) -> bool:
+    """Return whether a recipe's parameter is an integer."""
+    schema = Recipe.model_json_schema()["properties"][name.partition(".")[0]]
+    return "integer" in (kind.get("type") for kind in schema.get("anyOf", [schema]))
 
 
-def training(params: Params, point: Mapping[str, Any], seed: int) -> Train:
-    """Return the training of a point of the space: the recipe that the search starts from, changed.
-
-    Its device and its held-out images are those of params.train.
-    """
-    recipe = params.recipes[params.tune.recipe].model_dump() | dict(point)
-    given = {name: getattr(params.train, name) for name in NOT_SEARCHED}
-    return Train(recipe=params.tune.recipe, seed=seed, **given, **recipe)
-
-
-NOT_SEARCHED = ("device", "deterministic", "validation_size")
-
-
-def choose(trial: optuna.Trial, params: Params) -> tuple[Point, range]:
-    """Return a trial's point and the seeds that it trains from; a finalist brings its own."""
-    if POINT in trial.user_attrs:
-        seed = trial.user_attrs[SEED]
-        return trial.user_attrs[POINT], range(seed, seed + 1)
-    tune = params.tune
-    point = suggest(trial, parse_space(tune.space))
-    return point, range(tune.seed, tune.seed + tune.seeds_per_trial)
-
-
-def run_trial(trial: optuna.Trial, params: Params, digits: tuple[Digits, Digits]) -> float:
-    """Train one trial; return its validation loss, the mean over its seeds.
-
-    Raises optuna.TrialPruned for one that is not worth going on with, and for one that diverges.
-    """
-    if ATTEMPT not in trial.user_attrs:
-        raise Surplus
-    trial.set_user_attr(PROCESS, this_process())
-    point, seeds = choose(trial, params)
-    by_seed = params.tune.pruner == "wilcoxon"
-    finals: list[Epoch] = []
-    epochs: list[Epoch] = []
-    try:
-        for number, seed in enumerate(seeds, start=1):
-            by_epoch = trial if number == 1 and not by_seed else None
-            finals.append(train(training(params, point, seed), digits, epochs, by_epoch))
-            if by_seed:
-                _report(trial, finals[-1], number, len(seeds))
-    except UserError as error:  # diverged
-        raise optuna.TrialPruned from error
-    finally:
-        keep(trial, epochs, finals or epochs[-1:])
-    return statistics.mean(loss(epoch) for epoch in finals)
-
-
-def keep(trial: optuna.Trial, epochs: list[Epoch], last: list[Epoch]) -> None:
-    """Keep with a trial its epochs, and the mean accuracy of the `last` of every seed."""
-    trial.set_user_attr(EPOCHS, [list(epoch) for epoch in epochs])
-    if last:
-        accuracy = statistics.mean(epoch.validation_accuracy or 0 for epoch in last)
-        trial.set_user_attr(ACCURACY, accuracy)
-
-
-def train(
-    settings: Train,
-    digits: tuple[Digits, Digits],
-    epochs: list[Epoch],
-    trial: optuna.Trial | None,
+def train_once(
+    train: Train, digits: tuple[Digits, Digits], epochs: list[Epoch], trial: optuna.Trial | None
 ) -> Epoch:
-    """Train once by `fit`, add to `epochs` as they end, and return the last.
+    """Train from one seed, append every epoch to `epochs`, and return the last one.
 
-    A `trial` hears of each epoch's validation loss, and may raise optuna.TrialPruned.
+    With a `trial`, every epoch is reported to it, and optuna.TrialPruned raised if it is pruned.
     """
 
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
         if trial is not None:
-            _report(trial, epoch, epoch.epoch, settings.epochs)
+            report(trial, epoch, epoch.epoch, train.epochs)
 
-    network = new_network(settings.dropout, settings.seed, pick_device(settings.device))
-    return fit(network, *digits, settings, on_epoch)[-1]
+    network = new_network(train.dropout, train.seed, pick_device(train.device))
+    return fit(network, *digits, train, on_epoch)[-1]
 
 
-def _report(trial: optuna.Trial, epoch: Epoch, step: int, last: int) -> None:
-    """Report the latest loss; raise optuna.TrialPruned if it is hopeless, or no number."""
-    if not math.isfinite(loss(epoch)):
+def report(trial: optuna.Trial, epoch: Epoch, step: int, last_step: int) -> None:
+    """Report an epoch's validation loss; raise optuna.TrialPruned if pruned or not finite."""
+    loss = validation_loss(epoch)
+    if not math.isfinite(loss):
         raise optuna.TrialPruned
-    trial.report(loss(epoch), step)
-    if step < last and trial.should_prune():
+    trial.report(loss, step)
+    if step < last_step and trial.should_prune():
         raise optuna.TrialPruned
 
 
-def loss(epoch: Epoch) -> float:
-    """Return the validation loss of an epoch, which in a search there always is."""
+def store_epochs(trial: optuna.Trial, epochs: list[Epoch], last_epochs: list[Epoch]) -> None:
+    """Store the epochs with the trial, and the mean accuracy of the last one of each seed."""
+    trial.set_user_attr(EPOCHS, [list(epoch) for epoch in epochs])
+    if last_epochs:
+        accuracy = statistics.mean(epoch.validation_accuracy or 0 for epoch in last_epochs)
+        trial.set_user_attr(ACCURACY, accuracy)
+
+
+def epochs_of(trial: FrozenTrial) -> list[Epoch]:
+    """Return the epochs that were stored with a trial."""
+    return [Epoch(*epoch) for epoch in trial.user_attrs.get(EPOCHS, [])]
+
+
+def validation_loss(epoch: Epoch) -> float:
+    """Return the validation loss; a search always has a hold-out set."""
     assert epoch.validation_loss is not None
     return epoch.validation_loss
+
+
+class NotQueued(Exception):  # noqa: N818 - not an error: another worker took the last trial
+    """Raised for a trial that Optuna created because the queue was empty."""

@@ -1,41 +1,180 @@
-"""A worker: takes trials off the queue and trains them, until there is none."""
+"""The workers of a search: processes on this machine, or tasks on a Ray cluster."""
 
+import logging
 import multiprocessing
+import os
 import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import optuna
 import torch
+from optuna.storages import fail_stale_trials
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.digits.dataset import load_training_digits, split
-from mnist12k.fingerprint import DATA
-from mnist12k.params import Params
-from mnist12k.search.study import new_sampler, open_study, waiting
-from mnist12k.search.together import run_together
-from mnist12k.search.trial import Surplus, run_trial
+from mnist12k.errors import UserError
+from mnist12k.paths import DATA, store_root
+from mnist12k.search.batch import run_batch
+from mnist12k.search.queue import is_done, queued, requeue_dead
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import new_sampler, open_study
+from mnist12k.search.trial import NotQueued, run_trial
+
+POLL = 0.5  # seconds
+CONNECT_TIMEOUT = 5  # seconds
+MAX_DEATHS = 10  # of worker processes
 
 
-def work(params: Params, finalists: str = "") -> None:
-    """Train the trials in the queue of a study; on a CPU with one thread."""
+def work(settings: SearchSettings, finalists: str = "") -> None:
+    """Run the queued trials of a study (see `open_study`); on a CPU with one thread."""
     if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    if pick_device(params.train.device).type == "cpu":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    if pick_device(settings.train.device).type == "cpu":
         torch.set_num_threads(1)
-    digits = split(load_training_digits(DATA), params.train.validation_size)
-    study = open_study(params, finalists)
+    digits = split(load_training_digits(DATA), settings.train.validation_size)
+    study = open_study(settings, finalists)
 
     def objective(trial: optuna.Trial) -> float:
-        return run_trial(trial, params, digits)
+        return run_trial(trial, settings, digits)
 
-    while waiting(study) and not _is_orphan():
-        if params.tune.together > 1:
-            run_together(study, params, digits)
+    while queued(study) and not _is_orphan():
+        if settings.tune.together > 1:
+            run_batch(study, settings, digits)
         else:
-            study.sampler = new_sampler(params.tune, study)
-            study.optimize(objective, n_trials=1, catch=(Surplus,))
+            study.sampler = new_sampler(settings.tune, study)
+            study.optimize(objective, n_trials=1, catch=(NotQueued,))
 
 
 def _is_orphan() -> bool:
-    """Tell whether the process that started this one is gone: a search that was killed."""
+    """Return whether the process that started this one has ended."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
+
+
+def run_workers(
+    settings: SearchSettings, study: optuna.Study, finalists: str, on_change: Callable[[], None]
+) -> None:
+    """Keep workers running until no trial of the study is queued or running (see `work`).
+
+    Dead workers are replaced. `on_change` is called twice a second, and at the end.
+    Raises UserError if workers keep dying, or if the cluster cannot be reached.
+    """
+    open_pool = RayPool if settings.tune.engine == "ray" else ProcessPool
+    pool: RayPool | ProcessPool = open_pool(settings, finalists)
+    unnamed_since: dict[int, float] = {}
+    try:
+        while True:
+            requeue_dead(study, unnamed_since)
+            fail_stale_trials(study)
+            done = is_done(study)
+            on_change()
+            running = pool.count_running()
+            if done and not running:
+                return
+            for _ in range(min(pool.size - running, len(queued(study)))):
+                pool.start()
+            time.sleep(POLL)
+    finally:
+        pool.close()
+
+
+def worker_count(settings: SearchSettings) -> int:
+    """Return the number of worker processes; raise UserError if the CPU has fewer cores."""
+    workers, cores = settings.tune.workers, os.cpu_count() or 1
+    if pick_device(settings.train.device).type != "cpu":
+        return workers or 1
+    if workers is not None and workers > cores:
+        raise UserError(
+            f"tune.workers = {workers}: this machine has {cores} cores; allowed: 1 to {cores}"
+        )
+    return workers or cores
+
+
+def _work_in(folder: str, root: str, settings: SearchSettings, finalists: str) -> None:
+    """Work in the project's folder on a cluster's node, with the driver's store."""
+    os.chdir(folder)
+    os.environ["DVC_ROOT"] = root
+    work(settings, finalists)
+
+
+class ProcessPool:
+    """At most `size` worker processes on this machine."""
+
+    def __init__(self, settings: SearchSettings, finalists: str) -> None:
+        self.size = worker_count(settings)
+        self.arguments = (settings, finalists)
+        self.processes: list[BaseProcess] = []
+        self.deaths = 0
+
+    def start(self) -> None:
+        """Start a worker."""
+        # Spawned, not forked: a fork of a process with threads can hang.
+        context = multiprocessing.get_context("spawn")
+        self.processes.append(context.Process(target=work, args=self.arguments, daemon=True))
+        self.processes[-1].start()
+
+    def count_running(self) -> int:
+        """Return how many workers are running; raise UserError if too many have died."""
+        self.deaths += sum(process.exitcode not in (None, 0) for process in self.processes)
+        if self.deaths > MAX_DEATHS:
+            raise UserError(f"{self.deaths} workers have died; see the first error above")
+        self.processes = [process for process in self.processes if process.exitcode is None]
+        return len(self.processes)
+
+    def close(self) -> None:
+        """Stop all workers."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join()
+
+
+class RayPool:
+    """At most `size` tasks on the Ray cluster at RAY_ADDRESS, by default the one on this machine.
+
+    Every node needs the project at the same path, with its data, and access to tune.storage. Ray
+    restarts tasks whose node is lost. On GPUs, each task gets an equal fraction of them.
+    """
+
+    def __init__(self, settings: SearchSettings, finalists: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError("tune.engine = 'ray' needs Ray: pip install '.[ray]'") from error
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        try:
+            host, colon, port = address.rpartition(":")
+            if colon and "/" not in host:  # Ray itself would retry for minutes
+                socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"RAY_ADDRESS = {address!r}: no cluster answers ({reason})") from error
+
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        on_gpu = pick_device(settings.train.device).type != "cpu"
+        self.size = settings.tune.workers or int(resources.get("GPU" if on_gpu else "CPU", 1))
+        gpus = min(resources.get("GPU", 0) / self.size, 1) if on_gpu else 0
+        self.ray = ray
+        self.task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_work_in)
+        self.arguments = (str(Path.cwd()), str(store_root()), settings, finalists)
+        self.running: list[ray.ObjectRef[None]] = []
+
+    def start(self) -> None:
+        """Start a task."""
+        self.running.append(self.task.remote(*self.arguments))
+
+    def count_running(self) -> int:
+        """Return how many tasks are queued or running; raise the error of one that failed."""
+        ended, self.running = self.ray.wait(self.running, num_returns=len(self.running), timeout=0)
+        self.ray.get(ended)
+        return len(self.running)
+
+    def close(self) -> None:
+        """Disconnect from the cluster, which stops the tasks."""
+        self.ray.shutdown()

@@ -1,1 +1,1 @@
-"""One module a DVC stage: read params, call the library, write that stage's files."""
+"""One module per DVC stage: takes its section of params.yaml, calls the library, writes files."""

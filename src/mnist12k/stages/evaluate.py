@@ -1,76 +1,86 @@
-"""Measure the trained CNN on the test images: the only stage that opens them."""
+"""Evaluate the trained CNN on the test images, and draw what the training led to."""
 
-from pathlib import Path
-
+import pandas as pd
 import torch.nn.functional as F
+from scipy.stats import binomtest
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.evaluate import predict, score
-from mnist12k.cnn.intervals import wilson_interval
 from mnist12k.cnn.model_file import load_network
 from mnist12k.digits.dataset import load_test_digits
-from mnist12k.files import write_csv, write_json
+from mnist12k.files import write_json, write_table, write_text
 from mnist12k.fingerprint import file_md5
-from mnist12k.params import Params
-from mnist12k.report.confusion import confusion_matrix, draw_confusion, draw_mistakes
+from mnist12k.outputs import (
+    EVALUATE_METRICS,
+    PREDICTIONS,
+    EvaluateMetrics,
+    read_history,
+    read_train_metrics,
+)
+from mnist12k.paths import DATA, EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
+from mnist12k.report.figures.confusion import confusion_matrix, draw_confusion, draw_mistakes
+from mnist12k.report.figures.curves import draw_curves
+from mnist12k.report.figures.model_summary import summarise
+from mnist12k.stages.settings import Evaluate
 
-DATA = Path("data/mnist")
-MODEL = Path("models/cnn.pt")
-REPORTS = Path("reports/evaluate")
 
+def run(settings: Evaluate) -> None:
+    """Predict every test image; write metrics, predictions, figures and the layer table.
 
-def run(params: Params) -> None:
-    """Predict every test image; write the figures, the predictions and two pictures."""
-    device = pick_device(params.evaluate.device)
+    In `dvc repro` this is the only stage in which the test images are scored.
+    """
+    device = pick_device(settings.device, "evaluate.device")
     network = load_network(MODEL, device)
+    history = read_history(read_train_metrics())
     digits = load_test_digits(DATA).to(device)
-    logits = predict(network, digits.images, params.evaluate.batch_size)
+    logits = predict(network, digits.images, settings.batch_size)
     loss = score(logits, digits.labels).loss
 
-    probabilities, predictions = (column.cpu() for column in F.softmax(logits, dim=1).max(dim=1))
-    images, labels = digits.images.cpu(), digits.labels.cpu()
-    total = len(labels)
-    correct = int((predictions == labels).sum())
-    low, high = wilson_interval(correct, total)
-    matrix = confusion_matrix(labels, predictions)
-
-    write_csv(
-        REPORTS / "predictions.csv",
-        ["index", "label", "prediction", "probability"],
-        zip(
-            range(total), labels.tolist(), predictions.tolist(), probabilities.tolist(), strict=True
-        ),
-    )
-    write_json(
-        REPORTS / "metrics.json",
+    highest = F.softmax(logits, dim=1).max(dim=1)
+    predictions = pd.DataFrame(
         {
-            "test_loss": loss,
-            "test_accuracy": correct / total,
-            "test_correct": correct,
-            "test_total": total,
-            "test_accuracy_low": low,
-            "test_accuracy_high": high,
-            "model_md5": file_md5(MODEL),
-        },
+            "index": range(len(digits.labels)),
+            "label": digits.labels.cpu(),
+            "prediction": highest.indices.cpu(),
+            "probability": highest.values.double().cpu(),
+        }
     )
-    right = matrix.diagonal()
-    write_csv(
-        REPORTS / "classes.csv",
-        ["digit", "images", "precision", "recall"],
-        (
-            (digit, int(actual), precision, recall)
-            for digit, actual, precision, recall in zip(
-                range(10),
-                matrix.sum(dim=1),
-                (right / matrix.sum(dim=0)).tolist(),
-                (right / matrix.sum(dim=1)).tolist(),
-                strict=True,
-            )
+    matrix = confusion_matrix(predictions)
+    total, correct = len(predictions), int(matrix.to_numpy().trace())
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+
+    write_table(PREDICTIONS, predictions)
+    write_json(
+        EVALUATE_METRICS,
+        EvaluateMetrics(
+            test_loss=loss,
+            test_accuracy=correct / total,
+            test_correct=correct,
+            test_total=total,
+            test_accuracy_low=float(interval.low),
+            test_accuracy_high=float(interval.high),
+            model_md5=file_md5(MODEL),
         ),
     )
-    draw_confusion(matrix, REPORTS / "confusion_matrix.png")
-    draw_mistakes(images, labels, predictions, probabilities, REPORTS / "mistakes.png")
+    write_table(EVALUATE_REPORTS / "classes.csv", per_class(matrix))
+    draw_confusion(matrix, EVALUATE_REPORTS / "confusion_matrix.png")
+    draw_mistakes(digits.images.cpu(), predictions, EVALUATE_REPORTS / "mistakes.png")
+    draw_curves(history, EVALUATE_REPORTS / "curves.png")
+    write_text(TRAIN_REPORTS / "model_summary.txt", summarise(network))
+    # The closing line of PyTorch's MNIST example, and of the write-up.
     print(
         f"Test set: Average loss: {loss:.4f}, Accuracy: {correct}/{total} ({correct / total:.2%}); "
-        f"95 % interval {low:.2%} to {high:.2%}"
+        f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
     )
+
+
+def per_class(matrix: pd.DataFrame) -> pd.DataFrame:
+    """Return each digit's number of images, precision and recall."""
+    correct = pd.Series(matrix.to_numpy().diagonal(), index=range(10))
+    classes = {
+        "digit": range(10),
+        "images": matrix.sum(axis=1),
+        "precision": correct / matrix.sum(axis=0),
+        "recall": correct / matrix.sum(axis=1),
+    }
+    return pd.DataFrame(classes)

@@ -1,14 +1,11 @@
-"""Bring MNIST to data/mnist."""
-
-from pathlib import Path
+"""Download MNIST to data/mnist."""
 
 from mnist12k.digits.fetch import fetch
-from mnist12k.params import Params
+from mnist12k.digits.settings import Fetch
+from mnist12k.paths import DATA
 
-DATA = Path("data/mnist")
 
-
-def run(params: Params) -> None:
-    """Fetch and verify the four files."""
-    source = fetch(params.fetch.source, params.fetch.sha256, DATA)
-    print(f"MNIST from {source}: {len(params.fetch.sha256)} files, SHA-256 verified, in {DATA}")
+def run(settings: Fetch) -> None:
+    """Download and verify the four files."""
+    source = fetch(settings.source, settings.sha256, DATA)
+    print(f"MNIST from {source}: {len(settings.sha256)} files, SHA-256 verified, in {DATA}")

@@ -1,4 +1,4 @@
-"""What a person sees of a training while it runs."""
+"""The progress of a training on the terminal."""
 
 from typing import Any
 
@@ -8,22 +8,21 @@ from mnist12k.cnn.history import Epoch, Step
 
 
 class Progress:
-    """One bar an epoch on a terminal, and one line an epoch everywhere."""
+    """One progress bar per epoch on a terminal, and one line per epoch everywhere."""
 
     def __init__(self, epochs: int, steps: int) -> None:
         self.epochs = epochs
         self.steps = steps
         self.bar: tqdm[Any] | None = None
 
-    def step_ended(self, step: Step) -> None:
-        """Move the epoch's bar."""
-        bar = self.bar
-        if bar is None:
-            bar = self.bar = tqdm(total=self.steps, desc=f"epoch {step.epoch}", leave=False)
-        if bar.update():  # as often as it is drawn: reading a loss waits for the device
-            bar.set_postfix(loss=f"{step.loss.item():.4f}", lr=f"{step.learning_rate:g}")
+    def on_step(self, step: Step) -> None:
+        """Advance the epoch's bar."""
+        if self.bar is None:
+            self.bar = tqdm(total=self.steps, desc=f"epoch {step.epoch}", leave=False)
+        if self.bar.update():  # only when it is drawn: reading the loss waits for the device
+            self.bar.set_postfix(loss=f"{step.loss.item():.4f}", lr=f"{step.learning_rate:g}")
 
-    def epoch_ended(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Close the epoch's bar and print its line."""
         if self.bar is not None:
             self.bar.close()

@@ -1,39 +1,37 @@
-"""How far a recipe's test accuracy spreads: many trainings, alike but for their seed.
+"""Many trainings that differ only in their seed: the spread of a recipe's test accuracy.
 
-Opens the test images, after every choice has been made, to report and for nothing else.
+Scores the test images after every choice has been made, to report and for nothing else.
 """
 
-import csv
-import json
-import math
 import multiprocessing
 import os
 import signal
-import statistics
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
+from scipy import stats
 
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
-from mnist12k.cnn.intervals import student_t
 from mnist12k.cnn.network import new_network
+from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
-from mnist12k.files import write_csv, write_json
-from mnist12k.params import Params, Train
-from mnist12k.report.seeds import draw_seeds
+from mnist12k.files import read_json, write_json, write_table
+from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummary, read_results
+from mnist12k.paths import DATA, SEEDS_REPORTS
+from mnist12k.report.figures.seeds import draw_seeds
+from mnist12k.stages.settings import Seeds
 
-DATA = Path("data/mnist")
-REPORTS = Path("reports/seeds")
-RESULTS, RECIPES = REPORTS / "results.csv", REPORTS / "recipes.json"
-FIGURES, PICTURE = REPORTS / "metrics.json", REPORTS / "test_accuracy.png"
-Recipes = dict[str, dict[str, object]]
+RECIPES = SEEDS_REPORTS / "recipes.json"  # that the results were trained by
+FIGURE = SEEDS_REPORTS / "test_accuracy.png"
+
+Recipes = dict[str, dict[str, Any]]
 
 
-class Row(NamedTuple):
-    """One training: accuracies in [0, 1], None for validation where all 60,000 images train."""
+class Result(NamedTuple):
+    """One training: accuracies in [0, 1], None for validation without a hold-out set."""
 
     recipe: str
     seed: int
@@ -43,77 +41,81 @@ class Row(NamedTuple):
     seconds: float
 
 
-def run(params: Params) -> None:
-    """Train every recipe of params.seeds from every seed, one thread a training, on all cores.
+def run(settings: Seeds, recipes: Mapping[str, Recipe]) -> None:
+    """Train every recipe from every seed, one thread per training, on all cores.
 
-    Each training's row is in results.csv as soon as it ends, and in the summary and the picture of
-    what is there, and stays: a later run trains what is missing. The rows of a recipe that has
-    changed since are left out, and trained again.
+    Each training's result is written to results.csv, with summary and figure, as soon as it ends.
+    A later run trains only what is missing; results of a recipe that has changed are dropped.
     """
-    chosen = params.seeds
-    recipes: Recipes = {
-        name: params.recipes[name].model_dump(exclude_defaults=True)
-        | {"validation_size": chosen.validation_size}
-        for name in chosen.recipes
+    current: Recipes = {
+        name: recipes[name].model_dump(mode="json", exclude_defaults=True)
+        | {"validation_size": settings.validation_size}
+        for name in settings.recipes
     }
-    rows = list(earlier_rows(recipes))
-    done = {(row.recipe, row.seed) for row in rows}
+    results = earlier_results(current)
+    done = set(zip(results["recipe"], results["seed"], strict=True))
     todo = [
-        params.training(name, seed, chosen.validation_size)
-        for name in chosen.recipes
-        for seed in range(1, chosen.count + 1)
+        training_settings(name, seed, settings.validation_size, recipes[name])
+        for name in settings.recipes
+        for seed in range(1, settings.count + 1)
         if (name, seed) not in done
     ]
-    images = load_training_digits(DATA).labels.numel() - chosen.validation_size
-    print(f"{len(done)} trainings are there, {len(todo)} to go, on {images:,} images each")
+    images = len(load_training_digits(DATA).labels) - settings.validation_size
+    print(f"{len(done)} trainings done, {len(todo)} to go, on {images:,} images each")
 
-    write_json(RECIPES, recipes)
-    summarise(rows, images)
-    # A new process, not a copy of this one: a copy of a process with threads can hang.
-    workers = multiprocessing.get_context("spawn").Pool(os.cpu_count(), prepare_worker)
-    with workers:
-        for row in workers.imap_unordered(train_once, todo):
-            rows.append(row)
-            rows.sort(key=lambda row: (chosen.recipes.index(row.recipe), row.seed))
-            write_csv(RESULTS, Row._fields, rows)
-            summarise(rows, images)
+    write_json(RECIPES, current)
+    summarise(results, images)
+    # A new process, not a fork: a forked process with threads can hang.
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), prepare_worker) as workers:
+        for result in workers.imap_unordered(train_once, todo):
+            results = pd.concat([results, pd.DataFrame([result])]).sort_values(
+                ["recipe", "seed"],
+                key=lambda column: (
+                    column.map(settings.recipes.index) if column.name == "recipe" else column
+                ),
+            )
+            write_table(RESULTS, results)
+            summarise(results, images)
             print(
-                f"{row.recipe} from seed {row.seed}: "
-                f"test accuracy {row.test_accuracy:.2%}, {row.seconds:.0f} s",
+                f"{result.recipe} from seed {result.seed}: "
+                f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s",
                 flush=True,
             )
 
 
-def earlier_rows(recipes: Recipes) -> Iterator[Row]:
-    """Yield the rows of results.csv whose recipes are still what they were."""
+def earlier_results(current: Recipes) -> pd.DataFrame:
+    """Return the results of earlier runs whose recipes are unchanged."""
     if not (RESULTS.is_file() and RECIPES.is_file()):
-        return
-    known = json.loads(RECIPES.read_text(encoding="utf-8"))
-    with RESULTS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            name, validation_accuracy = row["recipe"], row["validation_accuracy"]
-            if name in recipes and known.get(name) == recipes[name]:
-                yield Row(
-                    name,
-                    int(row["seed"]),
-                    int(row["epochs"]),
-                    float(validation_accuracy) if validation_accuracy else None,
-                    round(float(row["test_accuracy"]), 6),
-                    float(row["seconds"]),
-                )
+        return pd.DataFrame(columns=list(Result._fields))
+    former = read_json(RECIPES, Recipes)
+    unchanged = [name for name, recipe in current.items() if former.get(name) == recipe]
+    results = read_results()
+    return results[results["recipe"].isin(unchanged)]
+
+
+def training_settings(name: str, seed: int, validation_size: int, recipe: Recipe) -> Train:
+    """Return a training by a recipe alone, on the CPU."""
+    return Train(
+        recipe=name,
+        seed=seed,
+        device="cpu",
+        deterministic=False,
+        validation_size=validation_size,
+        **recipe.model_dump(),
+    )
 
 
 def prepare_worker() -> None:
-    """Compute on one thread, and leave Ctrl-C to the process that started this one."""
+    """Compute on one thread, and leave Ctrl-C to the parent process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def train_once(settings: Train) -> Row:
-    """Train, measure on the test images, and return the row."""
+def train_once(settings: Train) -> Result:
+    """Train, and evaluate on the test images."""
     network = new_network(settings.dropout, settings.seed, torch.device(settings.device))
     history = fit(network, *split(load_training_digits(DATA), settings.validation_size), settings)
-    return Row(
+    return Result(
         settings.recipe,
         settings.seed,
         settings.epochs,
@@ -123,41 +125,35 @@ def train_once(settings: Train) -> Row:
     )
 
 
-def summarise(rows: list[Row], images: int) -> None:
-    """Write the figures and the picture of every recipe that has trained from two seeds or more."""
-    found = summaries(rows, images)
-    if not found:
-        FIGURES.unlink(missing_ok=True)  # of recipes that have changed since
-        PICTURE.unlink(missing_ok=True)
+def summarise(results: pd.DataFrame, images: int) -> None:
+    """Write the metrics and the figure of every recipe with at least two trainings."""
+    summaries = {
+        str(name): summary(group, images)
+        for name, group in results.groupby("recipe", sort=False)
+        if len(group) > 1
+    }
+    if not summaries:
+        SEEDS_METRICS.unlink(missing_ok=True)  # of recipes that have changed
+        FIGURE.unlink(missing_ok=True)
         return
-    write_json(FIGURES, found)
-    accuracies = {name: [r.test_accuracy for r in rows if r.recipe == name] for name in found}
-    draw_seeds(accuracies, PICTURE)
+    write_json(SEEDS_METRICS, {name: each.model_dump() for name, each in summaries.items()})
+    draw_seeds(results[results["recipe"].isin(summaries)], FIGURE)
 
 
-def summaries(rows: list[Row], images: int) -> dict[str, dict[str, float]]:
-    """Return, by recipe, the mean test accuracy with its 95 % interval, and what surrounds it.
-
-    One training alone has neither.
-    """
-    found = {}
-    for name in dict.fromkeys(row.recipe for row in rows):
-        mine = [row for row in rows if row.recipe == name]
-        if len(mine) < 2:
-            continue
-        accuracies = [row.test_accuracy for row in mine]
-        mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
-        half = student_t(len(mine) - 1) * spread / math.sqrt(len(mine))
-        found[name] = {
-            "trainings": len(mine),
-            "epochs": mine[0].epochs,
-            "training_images": images,
-            "test_accuracy_mean": mean,
-            "test_accuracy_sd": spread,
-            "test_accuracy_mean_low": mean - half,
-            "test_accuracy_mean_high": mean + half,
-            "test_accuracy_lowest": min(accuracies),
-            "test_accuracy_highest": max(accuracies),
-            "seconds_mean": statistics.mean(row.seconds for row in mine),
-        }
-    return found
+def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
+    """Return one recipe's mean test accuracy with its 95 % interval (Student's t)."""
+    accuracies = results["test_accuracy"].astype(float)
+    mean, error = accuracies.mean(), stats.sem(accuracies)
+    half = error * stats.t.ppf(0.975, len(accuracies) - 1)
+    return SeedsSummary(
+        trainings=len(accuracies),
+        epochs=int(results["epochs"].iloc[0]),
+        training_images=images,
+        test_accuracy_mean=float(mean),
+        test_accuracy_sd=float(accuracies.std()),
+        test_accuracy_mean_low=float(mean - half),
+        test_accuracy_mean_high=float(mean + half),
+        test_accuracy_lowest=float(accuracies.min()),
+        test_accuracy_highest=float(accuracies.max()),
+        seconds_mean=float(results["seconds"].mean()),
+    )

@@ -4,7 +4,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
+
+import pandas as pd
 
 from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.device import be_deterministic, device_name, pick_device
@@ -12,100 +13,83 @@ from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
 from mnist12k.cnn.network import new_network, parameter_count
-from mnist12k.cnn.summary import summarise
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
-from mnist12k.files import put_back_on_failure, write_csv, write_json, write_text
+from mnist12k.files import restore_on_failure, write_json, write_table
 from mnist12k.fingerprint import training_fingerprint
-from mnist12k.params import Params
-from mnist12k.report.curves import draw_curves
+from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
+from mnist12k.paths import CHECKPOINTS, DATA, MODEL
 from mnist12k.stages.progress import Progress
 
-DATA = Path("data/mnist")
-MODEL = Path("models/cnn.pt")
-REPORTS = Path("reports/train")
-OUTPUTS = [
-    MODEL,
-    *(REPORTS / n for n in ("curves.png", "history.csv", "metrics.json", "model_summary.txt")),
-]
-CHECKPOINTS = Path("checkpoints")
-
-Tracked = Callable[[Params], AbstractContextManager[Callable[[Epoch], None]]]
+Tracked = Callable[[Train], AbstractContextManager[Callable[[Epoch], None]]]
 
 
-def run(params: Params, tracked: Tracked) -> None:
-    """Train by params.train; write the model, its history, its figures and its layer table.
+def run(settings: Train, tracked: Tracked) -> None:
+    """Train; write the model, its history and its metrics.
 
-    `tracked` is entered when all is well to begin and left when every file is written; it gives
-    what hears of each epoch. A training that was interrupted goes on after its last whole epoch.
+    `tracked` is entered before the first epoch and left when every file is written; it yields the
+    function that logs an epoch. An interrupted training resumes from its last completed epoch; a
+    failed one restores the previous outputs.
     """
-    with put_back_on_failure(OUTPUTS, CHECKPOINTS / "last-good"):
-        _train(params, tracked)
+    with restore_on_failure([MODEL, HISTORY, TRAIN_METRICS], CHECKPOINTS / "last-good"):
+        _train(settings, tracked)
 
 
-def _train(params: Params, tracked: Tracked) -> None:
-    settings = params.train
+def _train(settings: Train, tracked: Tracked) -> None:
     device = pick_device(settings.device)
     if settings.deterministic:
         be_deterministic()
     training, validation = split(load_training_digits(DATA), settings.validation_size)
     network = new_network(settings.dropout, settings.seed, device)
     print(
-        f"{parameter_count(network):,} parameters, {len(training.labels):,} images to train on, "
-        f"{len(validation.labels):,} held out, on {device_name(device)}"
+        f"{parameter_count(network):,} parameters, {len(training.labels):,} training images, "
+        f"{len(validation.labels):,} validation images, on {device_name(device)}"
     )
 
     fingerprint = training_fingerprint(settings)
-    # Another device, or another number of threads, would go on to other bits.
+    # On another device, or with another number of threads, the bits would differ.
     path = CHECKPOINTS / fingerprint / "training.pt"
     checkpoint = Checkpoint(path, f"{fingerprint} on {device_name(device)}")
-    if checkpoint.problem:
-        print(f"{checkpoint.problem}; training starts over", file=sys.stderr)
-    earlier = checkpoint.history()
-    if earlier:
-        print(f"going on after epoch {len(earlier)} of an interrupted training")
+    completed = checkpoint.history()
+    if completed:
+        print(f"resuming an interrupted training after epoch {len(completed)}")
 
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
-    started = time.time() - sum(epoch.seconds for epoch in earlier)
-    with tracked(params) as log_epoch:
-        for epoch in earlier:
+    started = time.time() - sum(epoch.seconds for epoch in completed)
+    with tracked(settings) as log_epoch:
+        for epoch in completed:
             log_epoch(epoch)
 
-        def epoch_ended(epoch: Epoch) -> None:
-            progress.epoch_ended(epoch)
+        def on_epoch(epoch: Epoch) -> None:
+            progress.on_epoch(epoch)
             log_epoch(epoch)
 
-        on_step = progress.step_ended if sys.stderr.isatty() else None
-        history = fit(network, training, validation, settings, epoch_ended, on_step, checkpoint)
+        on_step = progress.on_step if sys.stderr.isatty() else None
+        history = fit(network, training, validation, settings, on_epoch, on_step, checkpoint)
 
         save_network(network, MODEL)
-        write_csv(REPORTS / "history.csv", Epoch._fields, history)
-        write_text(REPORTS / "model_summary.txt", summarise(network))
-        figures = summary_figures(history) | {
-            "parameters": parameter_count(network),
-            "device": device_name(device),
-            "started": round(started, 3),
-            "fingerprint": fingerprint,
-        }
-        write_json(REPORTS / "metrics.json", figures)
-        draw_curves(history, REPORTS / "curves.png")
+        write_table(HISTORY, pd.DataFrame(history))
+        last, best = history[-1], best_epoch(history)
+        metrics = TrainMetrics(
+            epochs=last.epoch,
+            train_loss=last.train_loss,
+            train_accuracy=last.train_accuracy,
+            validation_loss=last.validation_loss,
+            validation_accuracy=last.validation_accuracy,
+            best_validation_accuracy=best and best.validation_accuracy,
+            best_validation_epoch=best and best.epoch,
+            seconds=round(sum(epoch.seconds for epoch in history), 3),
+            parameters=parameter_count(network),
+            device=device_name(device),
+            started=round(started, 3),
+            fingerprint=fingerprint,
+        )
+        write_json(TRAIN_METRICS, metrics)
     checkpoint.remove()
 
 
-def summary_figures(history: list[Epoch]) -> dict[str, object]:
-    """Return the last epoch's figures, the best validation accuracy, and the seconds it took."""
-    last = history[-1]
-    found: dict[str, object] = {
-        "epochs": last.epoch,
-        "train_loss": last.train_loss,
-        "train_accuracy": last.train_accuracy,
-    }
-    if last.validation_accuracy is not None:
-        best = max(history, key=lambda epoch: epoch.validation_accuracy or 0)
-        found |= {
-            "validation_loss": last.validation_loss,
-            "validation_accuracy": last.validation_accuracy,
-            "best_validation_accuracy": best.validation_accuracy,
-            "best_validation_epoch": best.epoch,
-        }
-    return found | {"seconds": round(sum(epoch.seconds for epoch in history), 3)}
+def best_epoch(history: list[Epoch]) -> Epoch | None:
+    """Return the first epoch with the highest validation accuracy; None without a hold-out set."""
+    measured = [epoch for epoch in history if epoch.validation_accuracy is not None]
+    return max(measured, key=lambda epoch: epoch.validation_accuracy or 0, default=None)

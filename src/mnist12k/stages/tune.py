@@ -1,128 +1,115 @@
-"""Search for better hyperparameters on the held-out images; the test images stay closed."""
+"""Search for better hyperparameters on the hold-out set; the test images are not used."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from mnist12k.errors import UserError
-from mnist12k.files import write_json, write_text
-from mnist12k.params import Params
-from mnist12k.search import results
-from mnist12k.search.cluster import run_on_cluster
-from mnist12k.search.finalists import Result, choose_finalists, fingerprint, queue_finalists
-from mnist12k.search.finalists import results as results_of
-from mnist12k.search.local import run_here
-from mnist12k.search.pictures import draw_study
-from mnist12k.search.study import (
-    POINT,
-    SEED,
-    ended,
-    fill_queue,
-    open_study,
-    requeue_dead,
-    study_digest,
-    waiting,
+from mnist12k.files import write_json, write_table, write_text
+from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
+from mnist12k.paths import BEST_PARAMS, TUNE_REPORTS
+from mnist12k.search.finalists import (
+    choose_finalists,
+    finalist_results,
+    finalists_digest,
+    queue_finalists,
 )
-from mnist12k.search.trial import EPOCHS
+from mnist12k.search.plots import draw_study
+from mnist12k.search.queue import POINT, SEED, fill_queue, finished, queued, requeue_dead
+from mnist12k.search.results import (
+    epochs_table,
+    metrics,
+    ranking,
+    train_command,
+    trials_table,
+    write_best,
+)
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import open_study
+from mnist12k.search.trial import epochs_of
+from mnist12k.search.worker import run_workers
 
-REPORTS = Path("reports/tune")
+RANKING = TUNE_REPORTS / "ranking.md"
 
 
-def run(params: Params, tracked: Callable[[], None] = lambda: None) -> None:
-    """Run the trials that are left, then the finalists; write reports/tune.
+def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
+    """Run the missing trials, then those of the finalists, and write reports/tune.
 
-    `tracked` is called whenever trials.csv has grown, and at the end. Killed at any moment, the
-    next run does what is left.
+    `tracked` is called whenever trials.csv has new rows, and at the end. An interrupted search
+    resumes where it stopped.
     """
-    study = open_study(params)
+    study = open_study(settings)
 
-    def on_new() -> None:
-        results.write_trials(study, REPORTS)
+    def on_finished() -> None:
+        write_trials(study)
         tracked()
 
     requeue_dead(study, {})
-    fill_queue(study, params.tune)
-    _work(params, study, "", on_new)
+    fill_queue(study, settings.tune)
+    run_queue(settings, study, "", on_finished)
 
-    finalists = choose_finalists(study, params.tune)
-    name = fingerprint(finalists, params.tune)
-    second = open_study(params, name)
-    requeue_dead(second, {})
-    queue_finalists(second, finalists, params.tune)
-    _work(params, second, name, lambda: None)
-    found = results_of(second, finalists)
-    if not found:
+    finalists = choose_finalists(study, settings.tune)
+    digest = finalists_digest(finalists, settings.tune)
+    finalists_study = open_study(settings, digest)
+    requeue_dead(finalists_study, {})
+    queue_finalists(finalists_study, finalists, settings.tune)
+    run_queue(settings, finalists_study, digest, lambda: None)
+    results = finalist_results(finalists_study, finalists)
+    if results.empty:
         raise UserError(
             "tune: every trial and the recipe itself diverged; search lower learning rates"
         )
 
-    results.write_trials(study, REPORTS)
-    results.write_finalists(found, REPORTS)
-    write_text(REPORTS / "ranking.md", results.ranking(study, found, params))
-    chosen = results.winner(params, found[0].finalist.point)
-    results.write_best(chosen, REPORTS)
-    write_json(REPORTS / "metrics.json", _figures(params, study, second, found))
-    draw_study(study, REPORTS)
+    write_trials(study)
+    write_table(FINALISTS, results)
+    write_text(RANKING, ranking(settings, study, finalists, results))
+    winner = finalists[results["trial"].iloc[0]]
+    best = {"recipe": settings.tune.recipe, "seed": settings.tune.seed, **winner}
+    write_best(best, BEST_PARAMS)
+    write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
+    draw_study(study, TUNE_REPORTS)
     tracked()
-    print(f"{REPORTS / results.BEST} holds the winner; `mnist12k tune --apply` adopts it")
-    print(f"to train it: {results.command(chosen)}")
+    print(f"the winner is in {BEST_PARAMS}; `mnist12k tune --apply` writes it to params.yaml")
+    print(f"train it with: {train_command(best)}")
 
 
-def _work(params: Params, study: optuna.Study, finalists: str, on_new: Callable[[], None]) -> None:
-    """Let the workers empty the study's queue, and tell of each trial that ends."""
-    told = {trial.number for trial in ended(study)}
+def write_trials(study: optuna.Study) -> None:
+    """Write trials.csv and epochs.csv."""
+    write_table(TRIALS, trials_table(study))
+    write_table(TRIAL_EPOCHS, epochs_table(study))
+
+
+def run_queue(
+    settings: SearchSettings, study: optuna.Study, finalists: str, on_finished: Callable[[], None]
+) -> None:
+    """Run the queued trials and print each result; call `on_finished` after one or several."""
+    printed = {trial.number for trial in finished(study)}
     print(
-        f"{study.study_name}: {len(told)} trials are there, {len(waiting(study))} to go", flush=True
+        f"{study.study_name}: {len(printed)} trials finished, {len(queued(study))} to go",
+        flush=True,
     )
 
-    def look() -> None:
-        new = [trial for trial in ended(study) if trial.number not in told]
+    def on_change() -> None:
+        new = [trial for trial in finished(study) if trial.number not in printed]
         for trial in new:
-            print(_line(trial), flush=True)
-            told.add(trial.number)
+            print(result_line(trial), flush=True)
+            printed.add(trial.number)
         if new:
-            on_new()
+            on_finished()
 
-    run_workers = run_on_cluster if params.tune.engine == "ray" else run_here
-    run_workers(params, study, finalists, look)
+    run_workers(settings, study, finalists, on_change)
 
 
-def _line(trial: FrozenTrial) -> str:
-    chosen = trial.user_attrs.get(POINT, trial.params)
-    told = [
+def result_line(trial: FrozenTrial) -> str:
+    """Return a trial's result and hyperparameters."""
+    point = trial.user_attrs.get(POINT, trial.params)
+    values = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in chosen.items()
+        for name, value in point.items()
     ] or ["the recipe itself"]
     if SEED in trial.user_attrs:
-        told.append(f"seed {trial.user_attrs[SEED]}")
+        values.append(f"seed {trial.user_attrs[SEED]}")
     loss = "diverged" if trial.value is None else f"validation loss {trial.value:.5f}"
-    epochs = len(trial.user_attrs.get(EPOCHS, []))
-    state = trial.state.name.lower()
-    return f"trial {trial.number} {state} after {epochs} epochs: {loss}; {', '.join(told)}"
-
-
-def _figures(
-    params: Params, study: optuna.Study, second: optuna.Study, found: list[Result]
-) -> dict[str, object]:
-    trials = ended(study)
-    start = next((result for result in found if result.finalist.trial is None), None)
-    return {
-        "study": study.study_name,
-        "fingerprint": study_digest(params),
-        "trials": len(trials),
-        "pruned": sum(trial.state == optuna.trial.TrialState.PRUNED for trial in trials),
-        "epochs": _epochs(trials),
-        "epochs_of_finalists": _epochs(ended(second)),
-        "winner_trial": found[0].finalist.trial,
-        "winner_validation_loss_mean": found[0].mean_loss,
-        "winner_validation_accuracy_mean": found[0].mean_accuracy,
-        "start_recipe": params.tune.recipe,
-        "start_validation_loss_mean": start and start.mean_loss,
-        "start_validation_accuracy_mean": start and start.mean_accuracy,
-    }
-
-
-def _epochs(trials: list[FrozenTrial]) -> int:
-    return sum(len(trial.user_attrs.get(EPOCHS, [])) for trial in trials)
+    state, epochs = trial.state.name.lower(), len(epochs_of(trial))
+    return f"trial {trial.number} {state} after {epochs} epochs: {loss}; {', '.join(values)}"

@@ -1,15 +1,15 @@
-"""MLflow: one run a training. Only here is mlflow imported."""
+"""MLflow: one run per training, study and search. No other package imports mlflow."""
 
 import os
 
-# Before mlflow is imported, and only where the user has not said otherwise.
+# MLflow reads these when it is imported. A value that the user has set stays.
 for _name, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing phones home
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # files of a few kilobytes
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for language models
-    # A server that is down costs seconds, not MLflow's default minutes.
+    # A server that is down costs seconds, not MLflow's default of minutes.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }.items():

@@ -1,153 +1,181 @@
-"""The registered models, and which of them is champion."""
+"""The registered models, and which version is champion."""
 
-import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import mlflow
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+from pandas import DataFrame
 from scipy.stats import binomtest
 
 from mnist12k.errors import UserError
-from mnist12k.tracking.store import again_if_outrun, connect, is_there_already
+from mnist12k.files import read_table
+from mnist12k.tracking.store import (
+    already_exists,
+    connect,
+    errors_as_user_errors,
+    is_local,
+    local_database,
+    retry_on_conflict,
+)
 
-MODEL = "mnist12k-cnn"
+REGISTERED_MODEL = "mnist12k-cnn"
 CHAMPION = "champion"
-# What MLflow answers where there is no such model, or no such alias of it.
+# MLflow's error codes for a missing model and a missing alias.
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-FINGERPRINT = "mnist12k.fingerprint"
-PREDICTIONS = Path("reports/evaluate/predictions.csv")
 
 
 class Comparison(NamedTuple):
-    """Two models on the same images: how many only the one or only the other reads right."""
+    """Two models on the same images: how many only one of them classifies correctly."""
 
     challenger_only: int
     champion_only: int
     p_value: float
 
 
-def compare(challenger: Path, champion: Path) -> Comparison:
-    """Compare two predictions.csv by McNemar's exact test (McNemar, 1947), two-sided.
+def compare(challenger: DataFrame, champion: DataFrame) -> Comparison:
+    """Compare predictions, with columns `label` and `prediction`, by McNemar's exact test.
 
-    Raises UserError if they are not of the same images and labels.
+    The test is two-sided (McNemar, 1947). Raises UserError if the images differ.
     """
-    ours, theirs = _answers(challenger), _answers(champion)
-    if [label for label, _ in ours] != [label for label, _ in theirs]:
-        raise UserError("the champion was measured on other test images")
-    right = [(a[0] == a[1], b[0] == b[1]) for a, b in zip(ours, theirs, strict=True)]
-    challenger_only, champion_only = right.count((True, False)), right.count((False, True))
+    if not challenger["label"].equals(champion["label"]):
+        raise UserError("the champion was evaluated on other test images")
+    correct = challenger["label"] == challenger["prediction"]
+    champion_correct = champion["label"] == champion["prediction"]
+    challenger_only = int((correct & ~champion_correct).sum())
+    champion_only = int((champion_correct & ~correct).sum())
     different = challenger_only + champion_only
     p_value = binomtest(challenger_only, different).pvalue if different else 1.0
     return Comparison(challenger_only, champion_only, float(p_value))
 
 
-def register(client: MlflowClient, run_id: str, source: str, accuracy: float, level: float) -> str:
-    """Make the run's model a version unless it is one, and champion if it is better; say what came.
+def register(
+    client: MlflowClient, run_id: str, model_uri: str, predictions: DataFrame, level: float
+) -> str:
+    """Register a run's model; make it champion if it is significantly better.
 
-    Better means right on more of the same test images, by more than chance: p below `level`.
+    Better means more correct `predictions` on the same test images, with p < `level`. Returns a
+    line about the outcome, empty if the run was registered before.
     """
     _ensure_model(client)
     version = next((known for known in _versions(client) if known.run_id == run_id), None)
     if version is None:
         version = client.create_model_version(
-            MODEL,
-            source,
+            REGISTERED_MODEL,
+            model_uri,
             run_id,
-            model_id=source.removeprefix("models:/"),
+            model_id=model_uri.removeprefix("models:/"),
             await_creation_for=0,  # it is ready at once
         )
-    elif version.description:  # given last: what was broken off has none
+    elif version.description:  # set last, so an interrupted registration has none
         return ""
     number = version.version
-    reason = again_if_outrun(lambda: _challenge(client, number, level))
-    description = f"{accuracy:.2%} of the test images. {reason}"
-    client.update_model_version(MODEL, version.version, description)
-    return f"{MODEL} version {version.version}: {description}"
+    verdict = retry_on_conflict(lambda: _challenge(client, number, predictions, level))
+    accuracy = (predictions["label"] == predictions["prediction"]).mean()
+    description = f"Test accuracy {accuracy:.2%}. {verdict}"
+    client.update_model_version(REGISTERED_MODEL, number, description)
+    return f"{REGISTERED_MODEL} version {number}: {description}"
 
 
 def promote(number: int) -> str:
-    """Make a version champion whatever the figures say; return a line that says who lost."""
+    """Make a version champion without a test; return a line that names the former champion.
+
+    Raises UserError if there is no such version.
+    """
     client, _ = connect()
-    known = {int(version.version) for version in _versions(client)}
-    if number not in known:
-        there = ", ".join(map(str, sorted(known))) or "none"
-        raise UserError(f"--version {number}: {MODEL} has no such version; there are {there}")
+    numbers = sorted(int(version.version) for version in _versions(client))
+    if number not in numbers:
+        known = ", ".join(map(str, numbers)) or "none"
+        raise UserError(f"--version {number}: {REGISTERED_MODEL} has the versions: {known}")
     former = find_champion(client)
     if former is not None and int(former.version) == number:
-        return f"{MODEL} version {number} is champion already"
-    client.set_registered_model_alias(MODEL, CHAMPION, str(number))
-    lost = f" over version {former.version}" if former else ""
-    old = client.get_model_version(MODEL, str(number)).description or ""
-    client.update_model_version(MODEL, str(number), f"{old} Promoted by hand{lost}.".strip())
-    return f"{MODEL} version {number} is now champion{lost}"
+        return f"{REGISTERED_MODEL} version {number} is already champion"
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(number))
+    replaced = f", replacing version {former.version}" if former else ""
+    old = client.get_model_version(REGISTERED_MODEL, str(number)).description or ""
+    description = f"{old} Promoted manually{replaced}.".strip()
+    client.update_model_version(REGISTERED_MODEL, str(number), description)
+    return f"{REGISTERED_MODEL} version {number} is now champion{replaced}"
 
 
 def find_champion(client: MlflowClient) -> ModelVersion | None:
-    """Return the version that is champion, or None where none is."""
+    """Return the champion, or None if there is none."""
     try:
-        return client.get_model_version_by_alias(MODEL, CHAMPION)
+        return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
     except MlflowException as error:
-        if error.error_code not in NO_CHAMPION:  # a server that fails says nothing of champions
+        if error.error_code not in NO_CHAMPION:  # a failing server does not mean no champion
             raise
         return None
 
 
-def _challenge(client: MlflowClient, number: str, level: float) -> str:
-    """Make a version champion if it is better than the present one; say why, or why not."""
-    moves, reason = _judge_present_champion(client, level)
-    if moves:
-        client.set_registered_model_alias(MODEL, CHAMPION, number)
+def load_registered(uri: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the model at a `models:/` URI: images of shape (n, 1, 28, 28) to logits (n, 10).
+
+    Raises UserError if there is no such model, or the store fails.
+    """
+    if is_local() and not local_database().is_file():
+        raise UserError(f"{uri}: no model is registered; `dvc repro` trains and registers one")
+    with errors_as_user_errors():
+        connect()
+        model = mlflow.pyfunc.load_model(uri)
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = model.predict(images)
+        return logits
+
+    return run
+
+
+def _challenge(client: MlflowClient, number: str, predictions: DataFrame, level: float) -> str:
+    """Make a version champion if it is better than the present one; return the reason."""
+    champion = find_champion(client)
+    while True:
+        better, reason = _judge(champion, predictions, level)
+        present = find_champion(client)
+        if (present and present.version) == (champion and champion.version):
+            break
+        champion = present  # another process has moved the alias meanwhile
+    if better:
+        client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, number)
     return reason
 
 
-def _judge_present_champion(client: MlflowClient, level: float) -> tuple[bool, str]:
-    """Judge again if another pipeline has moved the alias meanwhile."""
-    champion = find_champion(client)
-    while True:
-        verdict = _judge(champion, level)
-        present = find_champion(client)
-        if (present and present.version) == (champion and champion.version):
-            return verdict
-        champion = present
-
-
-def _judge(champion: ModelVersion | None, level: float) -> tuple[bool, str]:
-    """Return whether predictions.csv in the workspace beats the champion's, and why."""
+def _judge(champion: ModelVersion | None, predictions: DataFrame, level: float) -> tuple[bool, str]:
+    """Return whether the predictions are better than the champion's, and why."""
     if champion is None:
-        return True, "Champion: there was none."
+        return True, "Champion: there was none before."
     name = f"version {champion.version}"
     try:
-        theirs = download_artifacts(
-            run_id=champion.run_id, artifact_path="evaluate/predictions.csv"
-        )
-        found = compare(PREDICTIONS, Path(theirs))
+        path = download_artifacts(run_id=champion.run_id, artifact_path="evaluate/predictions.csv")
+        columns = {"label": int, "prediction": int}
+        result = compare(predictions, read_table(Path(path), columns))
     except (UserError, MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         return False, f"Not champion: cannot be compared with {name} ({reason})."
     evidence = (
-        f"right where the other is wrong on {found.challenger_only} images, wrong on "
-        f"{found.champion_only} (McNemar's p = {found.p_value:.2g}, level {level:g})"
+        f"correct on {result.challenger_only} images that it gets wrong, wrong on "
+        f"{result.champion_only} that it gets right; McNemar's p = {result.p_value:.2g}, "
+        f"level {level:g}"
     )
-    if found.challenger_only > found.champion_only and found.p_value < level:
-        return True, f"Champion: better than {name}, {evidence}."
-    return False, f"Not champion: not better than {name} by more than chance, {evidence}."
+    if result.challenger_only > result.champion_only and result.p_value < level:
+        return True, f"Champion: significantly better than {name} ({evidence})."
+    return False, f"Not champion: not significantly better than {name} ({evidence})."
 
 
 def _ensure_model(client: MlflowClient) -> None:
+    description = "The 12,442-parameter network on MNIST."
     try:
-        client.create_registered_model(MODEL, description="The 12,442-parameter network on MNIST.")
+        client.create_registered_model(REGISTERED_MODEL, description=description)
     except MlflowException as error:
-        if not is_there_already(error):
+        if not already_exists(error):
             raise
 
 
 def _versions(client: MlflowClient) -> list[ModelVersion]:
-    return list(client.search_model_versions(f"name = '{MODEL}'"))
-
-
-def _answers(path: Path) -> list[tuple[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(row["label"], row["prediction"]) for row in csv.DictReader(file)]
+    return list(client.search_model_versions(f"name = '{REGISTERED_MODEL}'"))

@@ -1,96 +1,151 @@
-"""A training's run: how it is made, found, filled, and known to be dead."""
+"""The run of a training: created, filled, shown live, and recognised if it was abandoned."""
 
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import git
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist12k.cnn.history import Epoch
-from mnist12k.fingerprint import DATA, folder_md5, training_fingerprint
-from mnist12k.params import Params
+from mnist12k.cnn.settings import Train
+from mnist12k.fingerprint import folder_md5, training_fingerprint
+from mnist12k.paths import DATA
 from mnist12k.processes import is_gone, this_process
-from mnist12k.tracking.store import again_if_outrun
+from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
 
-FINGERPRINT = "mnist12k.fingerprint"
-PROCESS = "mnist12k.process"
+FINGERPRINT, PROCESS = "mnist12k.fingerprint", "mnist12k.process"  # tags
 VERSIONS = ("dvc", "mlflow", "numpy", "torch", "torchvision")
+EPOCH_METRICS = {  # the columns of history.csv
+    "learning_rate": "learning_rate",
+    "train_loss": "train/loss",
+    "train_accuracy": "train/accuracy",
+    "validation_loss": "validation/loss",
+    "validation_accuracy": "validation/accuracy",
+    "seconds": "seconds",  # last: an epoch that has it is complete
+}
+BATCH_SIZE = 1000  # metrics per request, MLflow's limit
 
 
-def create_run(client: MlflowClient, experiment_id: str, params: Params, started: float) -> str:
-    """Open a run for a training that began at `started` (seconds since 1970); return its id.
+@contextmanager
+def live_run(settings: Train) -> Iterator[Callable[[Epoch], None]]:
+    """Keep a run open while the block trains; yield the function that logs an epoch.
 
-    It holds from the first what is known before training: parameters, data, versions, commit.
+    The run ends as FINISHED, as KILLED on Ctrl-C, or as FAILED. Tracking errors never stop the
+    training: `publish` completes the run.
     """
-    fingerprint = training_fingerprint(params.train)
-    name = os.environ.get("DVC_EXP_NAME") or f"{params.train.recipe}-{fingerprint[:7]}"
-    ours = {FINGERPRINT: fingerprint, PROCESS: this_process(), "recipe": params.train.recipe}
-    tags = ours | _environment()
-    run = client.create_run(experiment_id, int(started * 1000), tags, name)
+    best_effort = BestEffort()
+    started = time.time()
+
+    def start() -> tuple[MlflowClient, str, SystemMetricsMonitor]:
+        client, experiment_id = connect()
+        end_abandoned_runs(client, experiment_id)
+        run_id = create_run(client, experiment_id, settings, started)
+        monitor = SystemMetricsMonitor(run_id)
+        monitor.start()
+        return client, run_id, monitor
+
+    run = best_effort(start)
+    if run is None:
+        yield lambda _: None
+        return
+    client, run_id, monitor = run
+
+    def log_epoch(epoch: Epoch) -> None:
+        history = pd.DataFrame([epoch])
+        best_effort(lambda: log_epochs(client, run_id, history, time.time() - epoch.seconds))
+
+    status = "FAILED"
+    try:
+        yield log_epoch
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        best_effort(monitor.finish)
+        best_effort(lambda: client.set_terminated(run_id, status))
+
+
+def create_run(client: MlflowClient, experiment_id: str, settings: Train, started: float) -> str:
+    """Create the run of a training that began at `started` (seconds since 1970); return its id.
+
+    It has everything that is known before training: parameters, data, versions, commit.
+    """
+    fingerprint = training_fingerprint(settings)
+    name = os.environ.get("DVC_EXP_NAME") or f"{settings.recipe}-{fingerprint[:7]}"
+    tags = {FINGERPRINT: fingerprint, PROCESS: this_process(), "recipe": settings.recipe}
+    run = client.create_run(experiment_id, int(started * 1000), tags | _environment(), name)
     run_id = str(run.info.run_id)
-    log_params(client, run_id, "train", params.train.model_dump())
+    log_params(client, run_id, "train", settings.model_dump())
     source = LocalArtifactDatasetSource(str(DATA))
     dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
     context = InputTag("mlflow.data.context", "training")
     inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
-    again_if_outrun(lambda: client.log_inputs(run_id, inputs))
+    retry_on_conflict(lambda: client.log_inputs(run_id, inputs))
     return run_id
 
 
-def runs_of(client: MlflowClient, experiment_id: str, fingerprint: str) -> list[Run]:
-    """Return the runs of a fingerprint, the latest first."""
-    return list(
-        client.search_runs(
-            [experiment_id],
-            f"tags.`{FINGERPRINT}` = '{fingerprint}'",
-            order_by=["attributes.start_time DESC"],
-        )
-    )
+def find_runs(client: MlflowClient, experiment_id: str, fingerprint: str) -> list[Run]:
+    """Return the runs with a fingerprint, the latest first."""
+    query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
+    return list(client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"]))
 
 
-def log_params(client: MlflowClient, run_id: str, section: str, values: dict[str, object]) -> None:
-    """Add parameters under their names in params.yaml, like train.learning_rate."""
+def log_params(
+    client: MlflowClient, run_id: str, section: str, values: Mapping[str, object]
+) -> None:
+    """Log parameters by their names in params.yaml, like train.learning_rate."""
     params = [Param(f"{section}.{name}", str(value)) for name, value in values.items()]
     client.log_batch(run_id, params=params)
 
 
-def log_epochs(client: MlflowClient, run_id: str, epochs: Iterable[Epoch], started: float) -> None:
-    """Add epochs' figures, each at the moment that it ended after `started`."""
-    metrics = []
-    ended = started
-    for epoch in epochs:
-        ended += epoch.seconds
-        found = {
-            "learning_rate": epoch.learning_rate,
-            "train/loss": epoch.train_loss,
-            "train/accuracy": epoch.train_accuracy,
-            "validation/loss": epoch.validation_loss,
-            "validation/accuracy": epoch.validation_accuracy,
-            "seconds": epoch.seconds,
-        }
-        metrics += [
-            Metric(name, value, int(ended * 1000), epoch.epoch)
-            for name, value in found.items()
-            if value is not None
-        ]
-    for start in range(0, len(metrics), 1000):  # as many as MLflow takes at once
-        client.log_batch(run_id, metrics[start : start + 1000])
+def log_epochs(
+    client: MlflowClient,
+    run_id: str,
+    history: pd.DataFrame,
+    started: float,
+    skip: Collection[int] = (),
+) -> None:
+    """Log a history that began at `started`, except for the epochs in `skip`."""
+    ended = started + history["seconds"].cumsum()
+    missing = history.assign(ended=ended)[~history["epoch"].isin(skip)]
+    metrics = [
+        Metric(name, float(row[column]), int(row["ended"] * 1000), int(row["epoch"]))
+        for row in missing.to_dict("records")
+        for column, name in EPOCH_METRICS.items()
+        if pd.notna(row[column])
+    ]
+    log_metrics(client, run_id, metrics)
+
+
+def metric(name: str, value: float, step: int = 0) -> Metric:
+    """Return a metric with the present time."""
+    return Metric(name, float(value), int(time.time() * 1000), step)
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Log any number of metrics."""
+    for start in range(0, len(metrics), BATCH_SIZE):
+        client.log_batch(run_id, metrics[start : start + BATCH_SIZE])
 
 
 def abandoned_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """Return the runs still open whose process, on this machine, is gone."""
+    """Return the open runs whose process, on this machine, has ended."""
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
     return [run for run in running if is_abandoned(run)]
 
 
 def end_abandoned_runs(client: MlflowClient, experiment_id: str) -> list[str]:
-    """Mark as KILLED the runs whose process is gone; return their names."""
+    """Mark abandoned runs as KILLED; return their names."""
     abandoned = abandoned_runs(client, experiment_id)
     for run in abandoned:
         client.set_terminated(run.info.run_id, "KILLED")
@@ -98,31 +153,19 @@ def end_abandoned_runs(client: MlflowClient, experiment_id: str) -> list[str]:
 
 
 def is_abandoned(run: Run) -> bool:
-    """Tell whether a run is open though the process that opened it, on this machine, is gone."""
-    if run.info.status != "RUNNING":
-        return False
-    return is_gone(run.data.tags.get(PROCESS, ""))
-
-
-def set_tags(client: MlflowClient, run_id: str, tags: dict[str, str]) -> None:
-    """Set several tags at once."""
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def now() -> float:
-    """Return seconds since 1970."""
-    return time.time()
+    """Return whether a run is open but its process, on this machine, has ended."""
+    return run.info.status == "RUNNING" and is_gone(run.data.tags.get(PROCESS, ""))
 
 
 def _environment() -> dict[str, str]:
     tags = {f"version.{name}": version(name) for name in VERSIONS}
     tags["version.python"] = platform.python_version()
-    if experiment_name := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.experiment"] = experiment_name
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc.experiment"] = experiment
     try:
         repository = git.Repo(search_parent_directories=True)
         tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
         tags["git.clean"] = str(not repository.is_dirty()).lower()
     except (git.InvalidGitRepositoryError, ValueError):
-        pass  # a copy without its history: there is no commit to name
+        pass  # a copy of the files without the repository, or one without a commit
     return tags

@@ -1,4 +1,4 @@
-"""The MLflow UI, opened where this project's runs are."""
+"""The MLflow UI, opened at the list of this project's runs."""
 
 import contextlib
 import json
@@ -17,19 +17,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mnist12k.errors import UserError
-from mnist12k.stores import store_root
-from mnist12k.tracking.store import connect
+from mnist12k.tracking.store import artifact_root, connect
 
 HOST = "127.0.0.1"
-# MLflow's list shows no figure until it is told of columns, and its charts begin with whatever
-# metric comes first in the alphabet: both follow a view that somebody shared.
+# By default MLflow lists runs without any metric or parameter, and orders the charts by name.
+# A shared view, stored as a tag of the experiment, chooses both.
 VIEW = "mnist12k"
 COLUMNS = [
     *(f"metrics.`{name}`" for name in ("test/accuracy", "validation/accuracy")),
     *(f"params.`train.{name}`" for name in ("recipe", "epochs", "seed")),
 ]
-SECTION = "Trainings"
-LINES = {
+SECTION = "Training runs"
+LINES = {  # metric: scale
     "validation/accuracy": "linear",
     "validation/loss": "log",
     "train/loss": "log",
@@ -39,63 +38,64 @@ STEPS = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
 
 
 def serve() -> None:
-    """Serve the store on 127.0.0.1 until Ctrl-C, and print the address of the training runs.
+    """Serve the store on 127.0.0.1 until Ctrl-C; print the address of the list of runs.
 
-    MLflow's own front page is its view of language-model traces, where a training looks absent.
+    MLflow's own front page shows traces of language models, and no runs. If MLFLOW_TRACKING_URI
+    names a server, only print the address on it. Raises UserError if the server cannot start.
     """
     client, experiment_id = connect()
-    place = _place(client, experiment_id)
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if server.startswith("http"):
-        print(server.rstrip("/") + place)
+    path = _path_of_runs(client, experiment_id)
+    remote = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if remote.startswith("http"):
+        print(remote.rstrip("/") + path)
         return
     port = _free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--backend-store-uri", mlflow.get_tracking_uri()),
-        *("--default-artifact-root", (store_root() / "mlartifacts").as_uri()),
+        *("--default-artifact-root", artifact_root()),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
     ]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it ends, no orphan stays
-    # Ours alone goes to stdout: the server tells of itself and of every request.
-    with subprocess.Popen(command, stdout=sys.stderr) as running:  # noqa: S603
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the server as on Ctrl-C
+    # The server logs every request; stdout has only the address.
+    with subprocess.Popen(command, stdout=sys.stderr) as server:  # noqa: S603
         try:
-            if _comes_up(running, port):
-                address = f"http://{HOST}:{port}{place}"
+            if _wait_until_listening(server, port):
+                address = f"http://{HOST}:{port}{path}"
                 print(f"Runs: {address}  (Ctrl-C stops)", flush=True)
-                if _somebody_looks():
+                if _has_screen():
                     webbrowser.open(address)
-            code = running.wait()
+            code = server.wait()
         except KeyboardInterrupt:
-            for process in psutil.Process(running.pid).children(recursive=True):
+            for process in psutil.Process(server.pid).children(recursive=True):
                 process.terminate()
-            running.terminate()
+            server.terminate()
             return
     raise UserError(f"the MLflow server ended with exit code {code}")
 
 
 def _free_port() -> int:
-    """Return MLflow's own port, or where that is taken another that is free."""
+    """Return MLflow's default port, or another free one."""
     for port in (5000, 0):
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.bind((HOST, port))
-            return int(trial.getsockname()[1])
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
     raise UserError(f"no port is free on {HOST}")
 
 
-def _comes_up(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until a server listens; return False if it ends before."""
+def _wait_until_listening(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Return True once the server listens, or False if it ends first."""
     while server.poll() is None:
-        if _listens(server.pid, port):
+        if _is_listening(server.pid, port):
             return True
         time.sleep(0.1)
     return False
 
 
-def _listens(pid: int, port: int) -> bool:
-    """Tell whether it is this process, or one that it started, that listens at the port.
+def _is_listening(pid: int, port: int) -> bool:
+    """Return whether this process or a child of it listens at the port.
 
-    Somebody else's server may have taken the port in the meantime, and would answer as well.
+    A request would not do: another server may have taken the port meanwhile, and answer.
     """
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
@@ -107,19 +107,19 @@ def _listens(pid: int, port: int) -> bool:
     return False
 
 
-def _somebody_looks() -> bool:
-    """Tell whether a person at a screen has asked, rather than a program or from another machine.
+def _has_screen() -> bool:
+    """Return whether a person started this, in a terminal on a machine with a screen.
 
-    Without a screen Python would take a browser for terminals, in the way of the server's words.
+    Without a screen, webbrowser would start a text browser in the same terminal.
     """
     screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
     return sys.stdout.isatty() and bool(screen)
 
 
 def _charts() -> list[dict[str, Any]]:
-    """Return the charts of the section `SECTION`, as MLflow's UI keeps them in a view."""
+    """Return the charts of the section `SECTION`, in the format of a shared view."""
     charts: list[dict[str, Any]] = [
-        {"type": "BAR", "metricKey": "test/loss"},  # bars of accuracies near 1 are all alike
+        {"type": "BAR", "metricKey": "test/loss"},  # bars of accuracies near 1 all look the same
         *(
             {"type": "LINE", "metricKey": name, "displayName": name, "scaleType": scale} | STEPS
             for name, scale in LINES.items()
@@ -137,15 +137,15 @@ def _charts() -> list[dict[str, Any]]:
     ]
 
 
-def _place(client: MlflowClient, experiment_id: str) -> str:
-    """Return where a server lists the runs, with our columns and charts if it takes them."""
-    place = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+def _path_of_runs(client: MlflowClient, experiment_id: str) -> str:
+    """Return the URL path of the list of runs, with the shared view if the store accepts it."""
+    path = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     section = {"uuid": SECTION, "name": SECTION, "display": True, "isReordered": False}
     view = {
         "selectedColumns": COLUMNS,
         "compareRunCharts": _charts(),
         "globalLineChartConfig": STEPS,
-        "isAccordionReordered": True,  # else the sections come in the order of the alphabet
+        "isAccordionReordered": True,  # otherwise sections are sorted by name
         "compareRunSections": [section | {"deleted": False, "isGenerated": False}],
     }
     tag, value = f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
@@ -153,5 +153,5 @@ def _place(client: MlflowClient, experiment_id: str) -> str:
         if client.get_experiment(experiment_id).tags.get(tag) != value:
             client.set_experiment_tag(experiment_id, tag, value)
     except MlflowException:
-        return place
-    return f"{place}&viewStateShareKey={VIEW}"
+        return path
+    return f"{path}&viewStateShareKey={VIEW}"

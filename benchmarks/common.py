@@ -1,0 +1,81 @@
+"""Helpers of the benchmarks."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mnist12k import paths
+from mnist12k.files import write_json, write_text
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / paths.DATA
+VALIDATION_SIZE = 5000  # of the 60,000 training images
+OTHER_STORE = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")  # variables that select one
+
+
+def machine(*details: str) -> str:
+    """Describe the machine: architecture, cores, Python version, and further details."""
+    python = f"Python {platform.python_version()}"
+    return ", ".join([platform.machine(), f"{os.cpu_count()} CPU cores", python, *details])
+
+
+def command(script: str) -> str:
+    """Return the command that started this benchmark."""
+    return " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]])
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a benchmark's JSON file, and print it."""
+    write_json(path, result)
+    print(json.dumps(result, indent=2))
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without what would select another MLflow store."""
+    return {name: value for name, value in os.environ.items() if name not in OTHER_STORE}
+
+
+def measure_in_new_process(
+    script: str, *arguments: str, folder: Path | None = None
+) -> dict[str, float]:
+    """Run a benchmark again with these arguments; return the JSON that it prints."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, script, *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])  # after other output
+    return measured
+
+
+@contextmanager
+def temporary_project() -> Iterator[Path]:
+    """Yield a folder with the pipeline and its parameters, this code and this data."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in (paths.PARAMS, paths.PIPELINE):
+            shutil.copy(ROOT / file, folder)
+        for part in ("src", "data"):
+            (folder / part).symlink_to(ROOT / part, target_is_directory=True)
+        yield folder
+
+
+def edit_params(folder: Path, replacements: Mapping[str, str]) -> None:
+    """Replace the first occurrence of each text in a project's params.yaml."""
+    text = (folder / paths.PARAMS).read_text(encoding="utf-8")
+    for old, new in replacements.items():
+        if old not in text:
+            raise SystemExit(f"params.yaml no longer contains `{old}`")
+        text = text.replace(old, new, 1)
+    write_text(folder / paths.PARAMS, text)

@@ -1,0 +1,1 @@
+"""The trained network for use elsewhere: ONNX, and a model card."""

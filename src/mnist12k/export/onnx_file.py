@@ -1,0 +1,101 @@
+"""The network as ONNX, which runs without PyTorch, and the check that it computes the same."""
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnist12k.cnn.network import Network, to_unit_range
+from mnist12k.errors import UserError
+from mnist12k.files import atomic_write
+
+BATCHES = (1, 7, 1000)
+SINGLES = 100  # images for the batch size 1
+TOLERANCE = 1e-4  # of a logit; the order of summation differs
+DESCRIPTION = {
+    "description": "A 12,442-parameter network that classifies handwritten digits, trained on MNIST.",
+    "input": "images: float32 of shape (n, 1, 28, 28) in [0, 1], 0 the background, 1 the ink",
+    "preprocessing": "MNIST's: grey levels divided by 255, light ink on a dark ground; the ink's "
+    "bounding box scaled into 20x20 with its aspect ratio kept, smoothly, and put into 28x28 so "
+    "that its centre of mass is at row 14, column 14, counted from 0. The network itself normalises "
+    "by mean and standard deviation.",
+    "output": "logits: float32 of shape (n, 10), one per digit from 0 to 9; their softmax is the "
+    "probabilities",
+}
+
+
+def export_onnx(network: Network, path: Path) -> None:
+    """Write the network, on the CPU and in evaluation mode, with a variable batch size.
+
+    Raises UserError if the packages of the extra `export` are missing.
+    """
+    onnx = _imported("onnx")
+    _imported("onnxscript")
+    logging.getLogger("onnxscript").setLevel(logging.WARNING)
+    program = torch.onnx.export(
+        network,
+        # Two images, since torch.export takes a batch of one for a constant.
+        (torch.zeros(2, 1, 28, 28),),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    _remove_source_lines(model)
+    onnx.helper.set_model_props(model, DESCRIPTION)
+    with atomic_write(path) as temporary:
+        onnx.save(model, str(temporary))
+
+
+def check_onnx(path: Path, network: Network, images: Tensor) -> float:
+    """Return the largest difference of a logit between the file and the network.
+
+    `images` is uint8 of shape (n, 28, 28), tried in several batch sizes. Raises UserError if the
+    difference exceeds `TOLERANCE`, or a predicted digit differs.
+    """
+    session = _imported("onnxruntime").InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    inputs = to_unit_range(images)
+    with torch.no_grad():
+        expected = torch.cat([network(part) for part in inputs.split(1000)]).numpy()
+    worst = 0.0
+    for size in BATCHES:
+        parts = (inputs if size > 1 else inputs[:SINGLES]).split(size)
+        logits = np.concatenate([session.run(None, {"images": p.numpy()})[0] for p in parts])
+        wanted = expected[: len(logits)]
+        worst = max(worst, float(np.abs(logits - wanted).max()))
+        different = int((logits.argmax(axis=1) != wanted.argmax(axis=1)).sum())
+        if not worst <= TOLERANCE or different:
+            raise UserError(
+                f"{path} differs from PyTorch at batch size {size}: by {worst:.2g} in a logit "
+                f"({TOLERANCE:g} allowed), and in {different} predictions"
+            )
+    return worst
+
+
+def _remove_source_lines(model: Any) -> None:
+    """Remove each node's source lines, which name paths of this machine."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        value.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+
+
+def _imported(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs the package {package}: `pip install 'mnist12k[export]'`, or "
+            "`pip install '.[export]'` in the project's folder"
+        ) from error

@@ -1,0 +1,230 @@
+"""What the stages write under reports/: its types, and how it is read back and checked."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mnist12k.files import damaged, read_json, read_table
+from mnist12k.paths import (
+    BACKPROP_REPORTS,
+    EVALUATE_REPORTS,
+    SEEDS_REPORTS,
+    TRAIN_REPORTS,
+    TUNE_REPORTS,
+)
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TRAIN_METRICS = TRAIN_REPORTS / "metrics.json"
+HISTORY = TRAIN_REPORTS / "history.csv"
+EVALUATE_METRICS = EVALUATE_REPORTS / "metrics.json"
+PREDICTIONS = EVALUATE_REPORTS / "predictions.csv"
+BACKPROP_METRICS = BACKPROP_REPORTS / "metrics.json"
+LOSSES = BACKPROP_REPORTS / "losses.csv"
+HILL = BACKPROP_REPORTS / "hill.csv"
+SEEDS_METRICS = SEEDS_REPORTS / "metrics.json"
+RESULTS = SEEDS_REPORTS / "results.csv"
+TUNE_METRICS = TUNE_REPORTS / "metrics.json"
+TRIALS = TUNE_REPORTS / "trials.csv"
+TRIAL_EPOCHS = TUNE_REPORTS / "epochs.csv"
+FINALISTS = TUNE_REPORTS / "finalists.csv"
+
+EPOCH_COLUMNS = {  # cnn.history.Epoch
+    "epoch": int,
+    "learning_rate": float,
+    "train_loss": float,
+    "train_accuracy": float,
+    "validation_loss": float,
+    "validation_accuracy": float,
+    "seconds": float,
+}
+TRIAL_COLUMNS = {  # before the parameters
+    "trial": int,
+    "state": str,
+    "validation_loss": float,
+    "validation_accuracy": float,
+    "epochs": int,
+    "seconds": float,
+}
+VALIDATION = ("validation_loss", "validation_accuracy")  # empty without a hold-out set
+
+
+class Record(BaseModel):
+    """The content of a metrics.json."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TrainMetrics(Record):
+    """A training: the last epoch's figures, and what identifies it."""
+
+    epochs: int = Field(ge=1)
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    best_validation_accuracy: float | None = None
+    best_validation_epoch: int | None = None
+    seconds: float
+    parameters: int
+    device: str
+    started: float  # seconds since 1970
+    fingerprint: str
+
+
+class EvaluateMetrics(Record):
+    """The test result of one model; the interval is Wilson's, 95 %."""
+
+    test_loss: float
+    test_accuracy: float
+    test_correct: int = Field(ge=0)
+    test_total: int = Field(ge=1)
+    test_accuracy_low: float
+    test_accuracy_high: float
+    model_md5: str
+
+
+class LargestDeviation(Record):
+    """See backprop.proof.Deviation; over all networks and learning rates."""
+
+    gradient_autograd: float
+    gradient_central: float
+    curve_absolute: float
+    curve_relative: float
+
+
+class HillEdges(Record):
+    """See backprop.hill.Hill."""
+
+    first_step_edge: float | None = None
+    fastest: float | None = None
+    fastest_from: float | None = None
+    fastest_to: float | None = None
+    fastest_updates: int | None = None
+    largest_never_rising: float | None = None
+    saturation: float | None = None
+    stable_below: float | None = None
+
+
+class BackpropMetrics(Record):
+    """The study's losses, by learning rate, its largest deviations, and the hill's edges."""
+
+    loss_before: float
+    loss_after: dict[str, float]
+    largest_deviation: LargestDeviation
+    hill: HillEdges
+
+
+class SeedsSummary(Record):
+    """One recipe's trainings: the mean test accuracy with its 95 % interval (Student's t)."""
+
+    trainings: int = Field(ge=2)
+    epochs: int
+    training_images: int
+    test_accuracy_mean: float
+    test_accuracy_sd: float
+    test_accuracy_mean_low: float
+    test_accuracy_mean_high: float
+    test_accuracy_lowest: float
+    test_accuracy_highest: float
+    seconds_mean: float
+
+
+class TuneMetrics(Record):
+    """A finished search: its cost, its winner, and the recipe that it started from."""
+
+    study: str
+    fingerprint: str
+    trials: int
+    pruned: int
+    epochs: int
+    epochs_of_finalists: int
+    winner_trial: int | None = None  # None: the recipe itself
+    winner_validation_loss_mean: float
+    winner_validation_accuracy_mean: float
+    start_recipe: str
+    start_validation_loss_mean: float | None = None
+    start_validation_accuracy_mean: float | None = None
+
+
+def read_history(metrics: TrainMetrics) -> "DataFrame":
+    """Return the training's epochs, one row each; raise UserError if any is missing."""
+    history = read_table(HISTORY, EPOCH_COLUMNS, optional=VALIDATION)
+    if history["epoch"].tolist() != list(range(1, metrics.epochs + 1)):
+        raise damaged(HISTORY, f"it should have the epochs 1 to {metrics.epochs}")
+    return history
+
+
+def read_predictions(metrics: EvaluateMetrics) -> "DataFrame":
+    """Return one row per test image: index, label, prediction, and the latter's probability."""
+    columns = {"index": int, "label": int, "prediction": int, "probability": float}
+    predictions = read_table(PREDICTIONS, columns)
+    digits = predictions[["label", "prediction"]]
+    if (
+        not digits.isin(range(10)).all(axis=None)
+        or not predictions["probability"].between(0, 1).all()
+    ):
+        raise damaged(PREDICTIONS, "a label, prediction or probability is out of range")
+    correct = int((predictions["label"] == predictions["prediction"]).sum())
+    if (len(predictions), correct) != (metrics.test_total, metrics.test_correct):
+        raise damaged(PREDICTIONS, f"its rows do not agree with {EVALUATE_METRICS}")
+    return predictions
+
+
+def read_losses() -> "DataFrame":
+    """Return the study's loss curves: learning_rate, iteration, loss."""
+    return read_table(LOSSES, {"learning_rate": float, "iteration": int, "loss": float})
+
+
+def read_hill() -> "DataFrame":
+    """Return the sweep over learning rates, one row each; updates_needed may be empty."""
+    names = ("learning_rate", "loss_after_1", "loss_after_study", "updates_needed")
+    return read_table(HILL, dict.fromkeys(names, float), optional=("updates_needed",))
+
+
+def read_results() -> "DataFrame":
+    """Return one row per training of the seeds study."""
+    columns = {
+        "recipe": str,
+        "seed": int,
+        "epochs": int,
+        "validation_accuracy": float,
+        "test_accuracy": float,
+        "seconds": float,
+    }
+    return read_table(RESULTS, columns, optional=VALIDATION)
+
+
+def read_trials(metrics: TuneMetrics | None = None) -> "DataFrame":
+    """Return one row per trial of the search; further columns are its parameters.
+
+    Raises UserError if there are fewer than a finished search's `metrics` say.
+    """
+    trials = read_table(TRIALS, TRIAL_COLUMNS, optional=VALIDATION)
+    if not trials["state"].isin(["complete", "pruned"]).all():
+        raise damaged(TRIALS, "a state is neither complete nor pruned")
+    if metrics is not None and len(trials) < metrics.trials:
+        raise damaged(TRIALS, f"it should have {metrics.trials} trials")
+    return trials
+
+
+def read_trial_epochs() -> "DataFrame":
+    """Return one row per epoch of every trial."""
+    return read_table(TRIAL_EPOCHS, {"trial": int, **EPOCH_COLUMNS}, optional=VALIDATION)
+
+
+def read_finalists() -> "DataFrame":
+    """Return one row per training of a finalist; `trial` is `start` for the recipe itself."""
+    names = ("validation_loss", "validation_accuracy")
+    return read_table(FINALISTS, {"trial": str, "seed": int, **dict.fromkeys(names, float)})
+
+
+def read_train_metrics() -> TrainMetrics:
+    """Return the figures of the training in the workspace."""
+    return read_json(TRAIN_METRICS, TrainMetrics)
+
+
+def read_evaluate_metrics() -> EvaluateMetrics:
+    """Return the test result in the workspace."""
+    return read_json(EVALUATE_METRICS, EvaluateMetrics)

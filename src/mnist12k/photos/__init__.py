@@ -1,0 +1,1 @@
+"""Pictures of digits: prepared as MNIST's images were, and classified."""

@@ -1,0 +1,97 @@
+"""Classify pictures of digits."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist12k.cnn.network import Network, to_unit_range
+from mnist12k.errors import UserError
+from mnist12k.photos.prepare import FORMATS, prepare, read_grey
+
+STDIN = "-"
+# Float32 images of shape (n, 1, 28, 28) to logits of shape (n, 10).
+Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def predict(files: Sequence[str], model: Model, *, as_json: bool) -> None:
+    """Print one line per picture: its digit and the digit's probability.
+
+    `-` stands for a picture on standard input, a folder for all pictures in it. A picture that
+    cannot be read gets a line with the reason, and the others are still classified; UserError is
+    raised at the end.
+    """
+    total = failed = 0
+    for name, source in _pictures(files):
+        total += 1
+        try:
+            if isinstance(source, UserError):
+                raise source
+            probabilities = _probabilities(model, prepare(read_grey(source)))
+        except UserError as error:
+            failed += 1
+            _print_failure(name, str(error), as_json=as_json)
+        else:
+            _print_digit(name, probabilities, as_json=as_json)
+    if failed:
+        raise UserError(f"{failed} of {total} could not be read")
+
+
+def as_model(network: Network) -> Model:
+    """Return the network, on the CPU, as a function of NumPy arrays."""
+
+    @torch.no_grad()
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
+        return logits
+
+    return run
+
+
+def _pictures(files: Sequence[str]) -> Iterator[tuple[str, Path | bytes | UserError]]:
+    """Yield each picture's name and content, or the reason why there is none."""
+    for name in files:
+        path = Path(name)
+        if name == STDIN:
+            yield "stdin", sys.stdin.buffer.read()
+        elif path.is_dir():
+            pictures = [file for file in sorted(path.rglob("*")) if _is_picture(file)]
+            if not pictures:
+                yield name, UserError("no picture in this folder")
+            yield from ((str(picture), picture) for picture in pictures)
+        else:
+            yield name, path
+
+
+def _is_picture(file: Path) -> bool:
+    suffixes = Image.registered_extensions()
+    return suffixes.get(file.suffix.lower()) in FORMATS and file.is_file()
+
+
+def _probabilities(model: Model, image: NDArray[np.uint8]) -> list[float]:
+    logits = model(to_unit_range(torch.from_numpy(image)[None]).numpy())
+    probabilities: list[float] = torch.from_numpy(logits)[0].softmax(dim=0).tolist()
+    return probabilities
+
+
+def _print_digit(name: str, probabilities: list[float], *, as_json: bool) -> None:
+    digit = int(np.argmax(probabilities))
+    probability = probabilities[digit]
+    if as_json:
+        line = {"file": name, "digit": digit, "probability": probability}
+        print(json.dumps(line | {"probabilities": probabilities}), flush=True)
+    else:
+        print(f"{name}: {digit} ({probability:.1%})", flush=True)
+
+
+def _print_failure(name: str, reason: str, *, as_json: bool) -> None:
+    """Print to standard output for programs, in the order of the pictures; else to stderr."""
+    if as_json:
+        print(json.dumps({"file": name, "error": reason}), flush=True)
+    else:
+        print(f"{name}: {reason}", file=sys.stderr, flush=True)

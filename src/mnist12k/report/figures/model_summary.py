@@ -1,0 +1,109 @@
+"""The layer table, recorded while an image passes through the network."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+IMAGE_SHAPE = (1, 28, 28)
+MIB = 1024**2
+FLOAT = 4  # bytes
+
+
+class Row(NamedTuple):
+    """One call of one layer, for a single image."""
+
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    receptive_field: int
+
+
+def trace(network: nn.Module) -> list[Row]:
+    """Pass one blank image through `network` and return one row per call of a leaf layer.
+
+    The receptive field is the side, in pixels, of the input region that one output depends on:
+    each layer widens it by (kernel - 1) times the stride so far (Dumoulin and Visin, 2016).
+    """
+    rows: list[Row] = []
+    field, stride = 1, 1
+
+    def record(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal field, stride
+        multiply_adds = 0
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            field += (_side(layer.kernel_size) - 1) * stride
+            stride *= _side(layer.stride)
+        if isinstance(layer, nn.Conv2d):
+            multiply_adds = layer.weight.numel() * math.prod(output.shape[2:])
+        parameters = sum(p.numel() for p in layer.parameters())
+        name = type(layer).__name__
+        rows.append(Row(name, tuple(output.shape[1:]), parameters, multiply_adds, field))
+
+    leaves = [layer for layer in network.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(record) for layer in leaves]
+    was_training = network.training
+    try:
+        network.eval()
+        with torch.no_grad():
+            network(torch.zeros(1, *IMAGE_SHAPE, device=next(network.parameters()).device))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def summarise(network: nn.Module) -> str:
+    """Return two tables as text: torchsummary's, then receptive fields and multiply-adds.
+
+    Sizes are in MiB, labelled MB as in torchsummary; the backward pass is taken to need as much
+    memory as the forward pass.
+    """
+    rows = trace(network)
+    total = sum(p.numel() for p in network.parameters())
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    input_size = math.prod(IMAGE_SHAPE) * FLOAT / MIB
+    pass_size = 2 * sum(math.prod(row.shape) for row in rows) * FLOAT / MIB
+    parameter_size = total * FLOAT / MIB
+    names = [f"{row.kind}-{number}" for number, row in enumerate(rows, start=1)]
+    double, single = "=" * 64, "-" * 64
+    return "\n".join(
+        [
+            single,
+            f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}",
+            double,
+            *(
+                f"{name:>20}  {[-1, *row.shape]!s:>25} {row.parameters:>15,}"
+                for name, row in zip(names, rows, strict=True)
+            ),
+            double,
+            f"Total params: {total:,}",
+            f"Trainable params: {trainable:,}",
+            f"Non-trainable params: {total - trainable:,}",
+            single,
+            f"Input size (MB): {input_size:.2f}",
+            f"Forward/backward pass size (MB): {pass_size:.2f}",
+            f"Params size (MB): {parameter_size:.2f}",
+            f"Estimated Total Size (MB): {input_size + pass_size + parameter_size:.2f}",
+            single,
+            "",
+            f"{'Layer (type)':>20}  {'Receptive field':>25} {'Multiply-adds':>15}",
+            double,
+            *(
+                f"{name:>20}  {f'{row.receptive_field} x {row.receptive_field}':>25} "
+                f"{row.multiply_adds:>15,}"
+                for name, row in zip(names, rows, strict=True)
+                if row.multiply_adds
+            ),
+            double,
+            f"Multiply-adds of one image: {sum(row.multiply_adds for row in rows):,}",
+            "",
+        ]
+    )
+
+
+def _side(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]

@@ -1,0 +1,77 @@
+"""Render the template: one HTML file with styles, scripts, figures and weights inside."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+SCRIPTS = ("chart.js", "backprop.js", "network.js", "draw.js", "digits.js")
+
+
+def render(content: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the page; the template reads `content`, its scripts `data`."""
+    environment = Environment(
+        loader=PackageLoader("mnist12k.report.page", "files"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "short": short, "words": words}
+    loader = environment.loader
+    assert loader is not None
+
+    def source(name: str) -> Markup:
+        return Markup(loader.get_source(environment, name)[0])  # noqa: S704  # a packaged file
+
+    return environment.get_template("page.html.j2").render(
+        **content,
+        style=source("page.css"),
+        scripts=[source(name) for name in SCRIPTS],
+        data=Markup(json_in_html(data)),  # noqa: S704  # escaped by json_in_html
+    )
+
+
+def json_in_html(content: Mapping[str, Any]) -> str:
+    """Return JSON that can stand in a script element: without its end tag, or a comment."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("</", "<\\/").replace("<!--", "<\\u0021--")
+
+
+def columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return a table's columns for JSON; empty cells and infinities are None."""
+    finite = table.replace([np.inf, -np.inf], np.nan)
+    return {
+        str(name): [None if pd.isna(value) else value for value in finite[name].tolist()]
+        for name in finite
+    }
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """Return 0.9963 as 99.63 %, with a space that does not break."""
+    return f"{fraction * 100:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def words(name: str) -> str:
+    """Return ours.seconds_per_epoch as "ours, seconds per epoch"."""
+    return name.replace("_", " ").replace(".", ", ")
+
+
+def short(value: object) -> str:
+    """Return a value for a table: floats with five digits, thousands separated."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:.5g}"
+        case list() | tuple():
+            return ", ".join(map(short, value))
+    return str(value)

@@ -1,0 +1,1 @@
+"""The backprop study as text: formulas, derivation, errata, workbook."""

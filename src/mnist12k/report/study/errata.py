@@ -1,0 +1,83 @@
+"""The errors in published versions of this exercise, as data."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mnist12k.backprop.errata import (
+    MAZUR_LEARNING_RATE,
+    MAZUR_PUBLISHED_LOSS,
+    loss_after_output_layer_first,
+    workbook_gradients,
+    workbook_losses,
+)
+from mnist12k.backprop.settings import Backprop
+from mnist12k.backprop.study import loss_curves, trajectory
+from mnist12k.report.study.formulas import GRADIENTS
+
+
+class Erratum(NamedTuple):
+    """One error, and the numbers that show it; formulas are in backticks, see `notation`."""
+
+    title: str
+    text: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+def errata(study: Backprop) -> list[Erratum]:
+    """Return the errata of the presets, whichever network is studied."""
+    return [_workbook(study), TEXT, _mazur(study)]
+
+
+TEXT = Erratum(
+    "The text of the exercise",
+    "The equation of `o2` contains `w_h2`, a name defined nowhere; `a_h2` is meant.",
+)
+
+
+def _workbook(study: Backprop) -> Erratum:
+    network = study.presets.reference
+    first = trajectory(network, 0.0, 0)[0]
+    published = workbook_gradients(network, first.weights, first.passed)
+    losses = loss_curves(network, study.learning_rates, study.iterations)[-1]
+    published_losses = workbook_losses(network, study.learning_rates, study.iterations)
+    after = f"after {study.iterations} update{'' if study.iterations == 1 else 's'}"
+    gradients = tuple(
+        (f"`{GRADIENTS[k]}` in iteration 0", f"{first.gradients[k]:.10g}", f"{published[k]:.10g}")
+        for k in np.flatnonzero(first.gradients != published).tolist()
+    )
+    curves = tuple(
+        (f"loss {after} at learning rate {rate:g}", f"{correct:.10g}", f"{wrong:.10g}")
+        for rate, correct, wrong in zip(study.learning_rates, losses, published_losses, strict=True)
+    )
+    return Erratum(
+        "The workbook published with the exercise (preset reference)",
+        "Its cells for `dE_dw3` and `dE_dw4` contain `a_h1 * (1 - a_h1)` in place of "
+        "`a_h2 * (1 - a_h2)`, the factor of step 6, and its loss curves follow these gradients. "
+        f"{after.capitalize()} its losses are off by at most "
+        f"{abs(losses - published_losses).max():.1e}.",
+        ("quantity", "correct", "as published"),
+        gradients + curves,
+    )
+
+
+def _mazur(study: Backprop) -> Erratum:
+    network, rate = study.presets.mazur, MAZUR_LEARNING_RATE
+    at_once = loss_curves(network, [rate], 1)[1, 0]
+    return Erratum(
+        'Matt Mazur, "A Step by Step Backpropagation Example" (preset mazur)',
+        f"The published loss after one update at learning rate {rate:g} is "
+        f"{MAZUR_PUBLISHED_LOSS:.9f}. It results from updating the output layer first and then "
+        "computing the gradients of the hidden layer with the new `w5` to `w8`. Gradient descent "
+        "computes all gradients with the weights of the forward pass.",
+        ("update", "loss"),
+        (
+            ("all weights at once", f"{at_once:.10f}"),
+            (
+                "output layer first, then the hidden layer with the new `w5` to `w8`",
+                f"{loss_after_output_layer_first(network, rate):.10f}",
+            ),
+            ("as published", f"{MAZUR_PUBLISHED_LOSS:.9f}"),
+        ),
+    )

@@ -1,0 +1,266 @@
+"""Many networks trained as one, in about as many operations as a single network takes.
+
+A step of one network leaves a large accelerator mostly idle. Here the channels of M networks are
+concatenated, (n, M * c, h, w): a convolution gets one group per network, batch norm and pooling
+work per channel anyway, and the gradient of the summed losses is that of each network's own loss.
+On a CPU, which one network keeps busy, this is no faster.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mnist12k.cnn.architecture import Convolution
+from mnist12k.cnn.augment import augments, warp
+from mnist12k.cnn.cuda_graph import replayed
+from mnist12k.cnn.ema import update_fraction
+from mnist12k.cnn.fit import keep_freed_memory
+from mnist12k.cnn.history import Epoch
+from mnist12k.cnn.network import MEAN, STD, Dropout, Network, dropout_generator
+from mnist12k.cnn.schedules import learning_rate
+from mnist12k.cnn.settings import Train
+from mnist12k.digits.dataset import Digits
+from mnist12k.errors import UserError
+
+COMMON = ("epochs", "batch_size", "validation_size", "interpolation")  # settings of all models
+LAYOUT = torch.channels_last  # of the concatenated channels
+
+
+def fit_fused(
+    networks: Sequence[Network],
+    training: Digits,
+    validation: Digits,
+    settings: Sequence[Train],
+    on_epoch: Callable[[int, Epoch], None] = lambda _model, _epoch: None,
+) -> list[list[Epoch]]:
+    """Train M networks of one architecture in place on their device, and return their histories.
+
+    Each network has its own settings and ends as `fit` on one thread would leave it, except for
+    the order of float32 sums: it draws the same numbers from its own generator. `on_epoch` is
+    called with each model's index and epoch, whose seconds are those of all models together. The
+    networks themselves are written only at the end.
+
+    A model whose loss is not finite does not affect the others, and is not stopped: where `fit`
+    would raise, its history has losses that are NaN or infinite.
+
+    Raises UserError if the settings named in `COMMON` differ between models.
+    """
+    require_common(settings)
+    models, epochs, batch_size = len(networks), settings[0].epochs, settings[0].batch_size
+    architecture = networks[0].architecture
+    device = next(networks[0].parameters()).device
+    training, validation = training.to(device), validation.to(device)
+    count = len(training.labels)
+    sizes = [count] * 2 + [len(validation.labels)] * 2
+    steps_per_epoch = math.ceil(count / batch_size)
+    generators = [torch.Generator(device).manual_seed(each.seed) for each in settings]
+    dropouts = [[m for m in each.modules() if isinstance(m, Dropout)] for each in networks]
+    keep_freed_memory()
+
+    # All tensors of all models are views of one vector, which a few operations update at once.
+    joined = [torch.cat(same) for same in zip(*map(tensors_of, networks), strict=True)]
+    weights = torch.cat([tensor.flatten() for tensor in joined])
+    average = weights.clone()
+    views, average_views = views_of(weights, joined), views_of(average, joined)
+    parameters = [view.requires_grad_() for view in views[: len([*networks[0].parameters()])]]
+    trained = weights[: sum(parameter.numel() for parameter in parameters)]
+    velocity = torch.zeros_like(trained)
+    indices = torch.arange(models, device=device)
+    model_of = torch.cat([indices.repeat_interleave(view.numel() // models) for view in views])
+    model_of_trained = model_of[: len(trained)]
+
+    def tensor(values: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+        return torch.tensor(values, dtype=weights.dtype, device=device)
+
+    momentum = tensor([each.momentum for each in settings])[model_of_trained]
+    nesterov = tensor([each.nesterov for each in settings])[model_of_trained] > 0
+    weight_decay = tensor([each.weight_decay for each in settings])[model_of_trained]
+    smoothing = tensor([each.label_smoothing for each in settings])
+    ranges = tensor([[s.rotation, s.shift, s.scale, s.shear, s.fill / 255] for s in settings])
+    histories: list[list[Epoch]] = [[] for _ in settings]
+    sums = torch.zeros(2, models, device=device)
+
+    def take_step(chosen: Tensor, rates: Tensor, fractions: Tensor) -> Tensor:
+        """Update all models on their chosen images, (n, M); return `loss_and_correct`."""
+        images = training.images[chosen].float() / 255
+        images = augment_each(images, settings, ranges, generators)
+        logits = forward(architecture, views, images, dropouts)
+        result = loss_and_correct(logits, training.labels[chosen], smoothing)
+        gradients = torch.autograd.grad(result[0].sum() / len(chosen), parameters)
+        gradient = torch.cat([each.flatten() for each in gradients])
+        sums.add_(result.detach())
+
+        # The update rule of torch.optim.SGD.
+        gradient.addcmul_(trained, weight_decay)
+        velocity.mul_(momentum).add_(gradient)
+        ahead = gradient.addcmul_(velocity, momentum)
+        direction = torch.where(nesterov, ahead, velocity)
+        trained.addcmul_(direction, rates[model_of_trained], value=-1)
+        average.lerp_(weights, fractions[model_of])
+        return result.detach()
+
+    step_once = replayed(take_step, generators)
+
+    with ExitStack() as stack:
+        for network, generator in zip(networks, generators, strict=True):
+            stack.enter_context(dropout_generator(network.train(), generator))
+        for epoch in range(1, epochs + 1):
+            started = time.perf_counter()
+            steps = range((epoch - 1) * steps_per_epoch, epoch * steps_per_epoch)
+            rates = [[learning_rate(each, s, steps_per_epoch) for each in settings] for s in steps]
+            fractions = [[update_fraction(each.ema_decay, s) for each in settings] for s in steps]
+            orders = [torch.randperm(count, generator=each, device=device) for each in generators]
+            batches = torch.stack(orders, dim=1).split(batch_size)
+            sums.zero_()
+            for inputs in zip(batches, tensor(rates), tensor(fractions), strict=True):
+                step_once(*inputs)
+
+            scores = evaluate_each(architecture, average_views, models, validation, batch_size)
+            figures = torch.cat([sums, scores]).T.tolist()  # only here: it waits for the device
+            seconds = time.perf_counter() - started
+            for model, totals in enumerate(figures):
+                means = [t / size if size else None for t, size in zip(totals, sizes, strict=True)]
+                record = Epoch._make([epoch, rates[-1][model], *means, seconds])
+                histories[model].append(record)
+                on_epoch(model, record)
+    write_back(average_views, networks, epochs * steps_per_epoch)
+    return histories
+
+
+def require_common(settings: Sequence[Train]) -> None:
+    """Raise UserError if the settings named in `COMMON` differ between models."""
+    for name in COMMON:
+        values = sorted({getattr(each, name) for each in settings})
+        if len(values) > 1:
+            listed = ", ".join(str(value) for value in values)
+            raise UserError(f"{name} = {listed}: models trained as one must agree in it")
+
+
+def tensors_of(network: Network) -> list[Tensor]:
+    """Return the network's parameters, then its batch-norm statistics, both in their order."""
+    statistics = [value for value in network.buffers() if value.is_floating_point()]
+    return [*(parameter.detach() for parameter in network.parameters()), *statistics]
+
+
+def views_of(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return consecutive views of a vector with the shapes of `like`."""
+    pieces = vector.split([tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+
+
+def augment_each(
+    images: Tensor, settings: Sequence[Train], ranges: Tensor, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """Augment images of shape (n, M, 28, 28), one model per column, as `augment` would for each.
+
+    `ranges`, of shape (M, 5), are their rotations, shifts, scales, shears, and fills in [0, 1].
+    """
+    if not any(map(augments, settings)):
+        return images
+    n, models, h, w = images.shape
+    draws = torch.zeros(models, 5, n, device=images.device)
+    for model, generator in enumerate(generators):
+        if augments(settings[model]):
+            draws[model].uniform_(-1, 1, generator=generator)
+    draws = draws.permute(1, 2, 0)
+    rotation, shift, scale, shear, fill = ranges.float().unbind(dim=1)
+    fill = fill.view(1, models, 1, 1)
+    warped = warp(
+        (images - fill).view(n * models, 1, h, w),
+        angles=torch.deg2rad(draws[0] * rotation).flatten(),
+        shifts=(draws[1:3] * shift).flatten(1),
+        scales=(1 + draws[3] * scale).flatten(),
+        shears=torch.deg2rad(draws[4] * shear).flatten(),
+        interpolation=settings[0].interpolation,
+        fill=0,
+    )
+    # Warping an image by nothing still rounds its values.
+    is_augmented = (ranges[:, :4] > 0).any(dim=1).view(1, models, 1, 1)
+    return torch.where(is_augmented, warped.view(n, models, h, w) + fill, images)
+
+
+def forward(
+    architecture: Sequence[Convolution],
+    tensors: Sequence[Tensor],
+    images: Tensor,
+    dropouts: Sequence[Sequence[Dropout]] = (),
+) -> Tensor:
+    """Map images of shape (n, M, 28, 28) to logits of shape (n, M, 10).
+
+    `tensors` are in the order of `tensors_of`, concatenated over the models: a kernel has shape
+    (M * out, in, k, k), a bias (M * out,). With `dropouts`, each model's list of one per block, the
+    models are in training mode.
+    """
+    *blocks, head = architecture
+    n, models = images.shape[:2]
+    parameters = iter(tensors)
+    statistics = iter(tensors[-2 * len(blocks) :])
+    x = (images.to(tensors[0].dtype, memory_format=LAYOUT) - MEAN) / STD
+    for number, block in enumerate(blocks):
+        kernel, bias, scale, shift = islice(parameters, 4)
+        mean, variance = islice(statistics, 2)
+        x = F.conv2d(x, kernel, bias, padding=block.padding, groups=models)
+        x = F.relu(F.batch_norm(x, mean, variance, scale, shift, training=bool(dropouts)))
+        if block.pool:
+            x = F.max_pool2d(x, 2)
+        if dropouts:
+            x = drop_each(x, [each[number] for each in dropouts])
+    kernel, bias = islice(parameters, 2)
+    x = F.conv2d(x, kernel, bias, padding=head.padding, groups=models)
+    return x.mean(dim=(2, 3)).view(n, models, head.channels_out)
+
+
+def drop_each(x: Tensor, dropouts: Sequence[Dropout]) -> Tensor:
+    """Apply each model's dropout to its channels of `x`, of shape (n, M * c, h, w)."""
+    if not any(dropout.rate for dropout in dropouts):
+        return x
+    n, channels, h, w = x.shape
+    ones = x.new_ones(n, channels // len(dropouts), h, w).to(memory_format=torch.channels_last)
+    return x * torch.cat([dropout(ones) for dropout in dropouts], dim=1)
+
+
+def loss_and_correct(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
+    """Return each model's summed cross-entropy and its number of correct predictions, (2, M).
+
+    Logits are of shape (n, M, 10), labels (n, M), label smoothing (M,).
+    """
+    log_probabilities = logits.log_softmax(dim=2)
+    of_label = log_probabilities.gather(2, labels.unsqueeze(2)).squeeze(2)
+    losses = (smoothing - 1) * of_label - smoothing * log_probabilities.mean(dim=2)
+    correct = (logits.argmax(dim=2) == labels).sum(dim=0)
+    return torch.stack([losses.sum(dim=0), correct])
+
+
+@torch.no_grad()
+def evaluate_each(
+    architecture: Sequence[Convolution],
+    tensors: Sequence[Tensor],
+    models: int,
+    digits: Digits,
+    batch_size: int,
+) -> Tensor:
+    """Return `loss_and_correct` over all `digits`, without label smoothing."""
+    sums = torch.zeros(2, models, device=digits.labels.device)
+    for images, labels in zip(*(values.split(batch_size) for values in digits), strict=True):
+        images = (images.unsqueeze(1).float() / 255).expand(-1, models, -1, -1)
+        labels = labels.unsqueeze(1).expand(-1, models)
+        logits = forward(architecture, tensors, images)
+        sums += loss_and_correct(logits, labels, torch.zeros_like(sums[0]))
+    return sums
+
+
+@torch.no_grad()
+def write_back(tensors: Sequence[Tensor], networks: Sequence[Network], steps: int) -> None:
+    """Copy each network's part of the tensors into it, and count its batches."""
+    for tensor, *same in zip(tensors, *map(tensors_of, networks), strict=True):
+        torch._foreach_copy_(same, tensor.chunk(len(networks)))
+    for network in networks:
+        for value in network.buffers():
+            if not value.is_floating_point():
+                value.add_(steps)

@@ -1,0 +1,59 @@
+"""The section `tune` of params.yaml, and what a search needs of the other sections."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from mnist12k.cnn.settings import Recipe, Train
+from mnist12k.files import Section
+
+
+class Tune(Section):
+    """The hyperparameter search: start, space, and workers."""
+
+    recipe: str
+    seed: int = Field(ge=0, lt=2**63)
+    trials: int = Field(ge=1)
+    sampler: Literal["tpe", "gp", "cma_es", "random", "grid"]
+    pruner: Literal["hyperband", "median", "wilcoxon", "none"]
+    seeds_per_trial: int = Field(ge=1)
+    finalists: int = Field(ge=1)
+    finalist_seeds: int = Field(ge=2)
+    workers: Annotated[int, Field(ge=1)] | None  # None: one per core, or one on an accelerator
+    together: int = Field(ge=1)  # trials per worker, trained as one program
+    storage: Annotated[str, Field(pattern="^(journal|postgresql(\\+psycopg)?://.+)$")]
+    engine: Literal["local", "ray"]
+    space: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _seeds_suit_the_pruner(self) -> Self:
+        if self.pruner == "wilcoxon" and self.seeds_per_trial < 2:
+            raise ValueError(
+                "pruner wilcoxon compares seed by seed: seeds_per_trial must be above 1"
+            )
+        if self.together > 1 and self.seeds_per_trial > 1:
+            raise ValueError("trials together have one seed each: seeds_per_trial must be 1")
+        return self
+
+
+class SearchSettings(NamedTuple):
+    """The section `tune`, the recipe it starts from, and the section `train`."""
+
+    tune: Tune
+    start: Recipe
+    train: Train
+
+    def for_point(self, point: Mapping[str, Any], seed: int) -> Train:
+        """Return the training at a point of the space: the start with these values replaced.
+
+        Device, determinism and hold-out set are those of the section `train`.
+        """
+        return Train(
+            recipe=self.tune.recipe,
+            seed=seed,
+            device=self.train.device,
+            deterministic=self.train.deterministic,
+            validation_size=self.train.validation_size,
+            **self.start.model_dump() | dict(point),
+        )

@@ -1,0 +1,130 @@
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_digits import drawn, photographed, printed
+from PIL import Image
+from scipy import ndimage
+
+from mnist12k.errors import UserError
+from mnist12k.photos.prepare import Grey, prepare, read_grey
+
+INK = drawn(4, 0.07, np.random.default_rng(1))
+DARK = (230 - 200 * INK).astype(np.uint8)
+RED, GREEN = np.array([200, 40, 40]), np.array([40, 122, 40])  # of the same luminance
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def coloured() -> Image.Image:
+    fraction = INK[..., None]
+    return Image.fromarray((GREEN * (1 - fraction) + RED * fraction).astype(np.uint8))
+
+
+def cut_out(level: int) -> Image.Image:
+    grey = np.full_like(DARK, level)
+    return Image.fromarray(np.dstack([grey, grey, grey, (255 * INK).astype(np.uint8)]))
+
+
+def turned_by_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x112] = 6  # the camera was held on its side
+    return saved(Image.fromarray(DARK).rotate(90, expand=True), "JPEG", exif=exif, quality=95)
+
+
+PICTURES: dict[str, Callable[[], bytes]] = {
+    "light on dark": lambda: saved(Image.fromarray(255 - DARK)),
+    "JPEG": lambda: saved(Image.fromarray(DARK), "JPEG", quality=90),
+    "red on green": lambda: saved(coloured()),
+    "palette": lambda: saved(coloured().quantize(16)),
+    "GIF": lambda: saved(coloured().quantize(16), "GIF"),
+    "CMYK": lambda: saved(Image.fromarray(DARK).convert("CMYK"), "JPEG", quality=95),
+    "black on transparent": lambda: saved(cut_out(0)),
+    "white on transparent": lambda: saved(cut_out(255)),
+    "16 bit": lambda: saved(Image.fromarray(DARK.astype(np.uint16) * 257)),
+    "12 of 16 bit": lambda: saved(Image.fromarray(DARK.astype(np.uint16) * 16), "TIFF"),
+    "float": lambda: saved(Image.fromarray(DARK.astype(np.float32)), "TIFF"),
+    "one bit": lambda: saved(Image.fromarray(DARK).convert("1", dither=Image.Dither.NONE)),
+    "EXIF": turned_by_exif,
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_same_digit_is_the_same_image_however_it_is_stored(kind: str) -> None:
+    expected = prepare(read_grey(saved(Image.fromarray(DARK)))).astype(float)
+    prepared = prepare(read_grey(PICTURES[kind]())).astype(float)
+    assert np.abs(prepared - expected).mean() < 8
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_ink_fills_20_pixels_and_its_mass_is_where_mnists_is(digit: int) -> None:
+    image = prepare(1 - printed(digit, "DejaVuSans"))
+    assert image.shape == (28, 28)
+    assert image.dtype == np.uint8
+    assert max(np.ptp(np.flatnonzero(image.any(axis=axis))) + 1 for axis in (0, 1)) == 20
+    assert ndimage.center_of_mass(image) == pytest.approx((14, 14), abs=0.51)
+
+
+def test_an_image_as_mnist_has_it_stays_nearly_as_it_is() -> None:
+    as_mnist = prepare(1 - printed(3, "DejaVuSans"))
+    again = prepare(as_mnist.astype(np.float32) / np.float32(255))
+    assert np.abs(again.astype(float) - as_mnist).mean() < 3
+
+
+def test_light_that_falls_off_and_noise_change_little() -> None:
+    random = np.random.default_rng(2)
+    clean = prepare(1 - INK).astype(float)
+    photo = photographed(INK, random, contrast=0.5, fall_off=0.7)
+    assert np.abs(prepare(read_grey(saved(photo))) - clean).mean() < 10
+
+
+def empty_pictures() -> dict[str, Grey]:
+    random = np.random.default_rng(3)
+    nothing = np.zeros((200, 200), dtype=np.float32)
+    return {
+        "one grey": np.full((100, 150), 0.5, dtype=np.float32),
+        "noise": random.random((150, 200), dtype=np.float32),
+        "uneven light": np.asarray(photographed(nothing, random), dtype=np.float32)
+        / np.float32(255),
+        "a dead pixel": np.pad(np.ones((1, 1), dtype=np.float32), 100),
+        "one pixel": np.zeros((1, 1), dtype=np.float32),
+    }
+
+
+@pytest.mark.parametrize("kind", empty_pictures())
+def test_a_picture_with_nothing_on_it_is_refused(kind: str) -> None:
+    with pytest.raises(UserError, match="the picture is empty"):
+        prepare(empty_pictures()[kind])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not a picture in a supported format"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "not a picture in a supported format",
+        ),
+        (saved(Image.fromarray(DARK), "JPEG")[:1500], "cannot be read: image file is truncated"),
+        (saved(Image.fromarray(DARK))[:400], "cannot be read: "),
+    ],
+)
+def test_a_broken_file_is_refused_in_a_line(content: bytes, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as raised:
+        read_grey(content)
+    assert "\n" not in str(raised.value)
+
+
+def test_200_megapixels_are_refused_before_they_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = saved(Image.new("1", (20_000, 10_000)))
+    monkeypatch.setattr(Image.Image, "load", None)
+    with pytest.raises(UserError, match="too large: at most 89 megapixels are read"):
+        read_grey(content)

@@ -1,0 +1,80 @@
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist12k.search.space import Cases, Choices, Each, Range, corners, parse_space
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"gamma": {"low": 0.5, "high": 0.1}}, "gamma: low 0.5 is not below high 0.1"),
+        ({"gamma": {"low": 0.5, "high": 0.5}}, "gamma: low 0.5 is not below high 0.5"),
+        (
+            {"gamma": {"low": 0, "high": 1, "log": True}},
+            "gamma: with log: true low must be above 0, and is 0",
+        ),
+        ({"gamma": {"low": 0}}, "gamma = {'low': 0}: a range is"),
+        ({"gamma": {"low": 0, "high": 1, "step": 2}}, "a range is {low: ..., high: ..."),
+        ({"gamma": {"low": "0", "high": 1}}, "gamma: '0' is not a finite number"),
+        ({"gamma": {"low": 0, "high": float("nan")}}, "gamma: nan is not a finite number"),
+        ({"gamma": {"low": 0, "high": float("inf")}}, "gamma: inf is not a finite number"),
+        ({"gamma": {"low": 0, "high": 1, "log": 1}}, "gamma.log = 1: allowed: true, false"),
+        ({"gamma": []}, "gamma = [] is empty"),
+        ({"gamma": [1, 1]}, "gamma = [1, 1] has a duplicate"),
+        ({"gamma": 3}, "gamma = 3: allowed: {low: ..., high: ...}, a list, or cases"),
+        ({"gamma": {}}, "gamma = {}: allowed"),
+        ({"dropout": [{"low": 1, "high": 0}]}, "dropout.0: low 1 is not below high 0"),
+        ({"schedule": {"step": {"gamma": []}}}, "schedule.step: gamma = [] is empty"),
+        ({"schedule": {"step": 3}}, "schedule.step: 3 is not a mapping"),
+        ([1], "[1] is not a mapping"),
+    ],
+)
+def test_an_invalid_space_is_an_error_of_one_line_that_names_the_parameter(
+    content: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^[^\n]*{re.escape(message)}[^\n]*$"):
+        parse_space(content)
+
+
+def test_a_space_has_ranges_choices_lists_of_ranges_and_cases() -> None:
+    space = parse_space(
+        {
+            "learning_rate": {"low": 0.1, "high": 1, "log": True},
+            "batch_size": [64, 128],
+            "dropout": [{"low": 0, "high": 0.1}, {"low": 0, "high": 0.2}],
+            "schedule": {"linear": {}, "cosine": {"final_fraction": {"low": 0, "high": 0.1}}},
+        }
+    )
+    assert space == {
+        "learning_rate": Range(0.1, 1, True),
+        "batch_size": Choices((64, 128)),
+        "dropout": Each((Range(0, 0.1), Range(0, 0.2))),
+        "schedule": Cases({"linear": {}, "cosine": {"final_fraction": Range(0, 0.1)}}),
+    }
+
+
+dimensions = st.one_of(
+    st.builds(
+        lambda low, width: {"low": low, "high": low + width},
+        st.integers(-100, 100),
+        st.integers(1, 100),
+    ),
+    st.lists(st.integers(), min_size=1, max_size=4, unique=True),
+)
+spaces = st.dictionaries(st.sampled_from("abcd"), dimensions, max_size=3)
+
+
+@given(outer=spaces, cases=st.dictionaries(st.sampled_from("xyz"), spaces, min_size=1))
+def test_corners_contain_every_end_every_choice_and_every_case(
+    outer: dict[str, Any], cases: dict[str, Any]
+) -> None:
+    points = list(corners(parse_space(outer | {"case": cases})))
+    assert {point["case"] for point in points} == set(cases)
+    for name, dimension in outer.items():
+        reached = {point[name] for point in points}
+        ends = [dimension["low"], dimension["high"]] if isinstance(dimension, dict) else dimension
+        assert set(ends) <= reached

@@ -1,0 +1,130 @@
+"""Any file under reports/ may be damaged: every command that reads it says so in one line."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from project import ROOT
+from workspace import inside
+
+from mnist12k.cli import main
+from mnist12k.errors import UserError
+from mnist12k.outputs import RESULTS
+from mnist12k.params import load_params
+from mnist12k.stages.seeds import RECIPES, earlier_results
+
+pytestmark = pytest.mark.slow
+
+# What each command reads, with which the whole line must name the damaged file.
+REQUIRED = {
+    "evaluate": ["train/metrics.json", "train/history.csv"],
+    "report": [
+        *("backprop/metrics.json", "backprop/losses.csv", "backprop/hill.csv"),
+        *("train/metrics.json", "train/history.csv"),
+        *("evaluate/metrics.json", "evaluate/predictions.csv"),
+    ],
+    "publish": ["train/metrics.json", "train/history.csv", "evaluate/metrics.json"],
+    "export": ["train/metrics.json", "evaluate/metrics.json"],
+}
+OPTIONAL = {  # damage to the results of optional studies is a warning
+    "report": [
+        *("seeds/results.csv", "seeds/metrics.json"),
+        *("tune/metrics.json", "tune/trials.csv", "tune/finalists.csv"),
+    ],
+    "publish": ["tune/metrics.json", "tune/trials.csv", "tune/epochs.csv"],
+}
+CASES = [
+    (command, file, code)
+    for files, code in ((REQUIRED, 2), (OPTIONAL, 0))
+    for command, names in files.items()
+    for file in names
+]
+
+
+def truncated(content: bytes, fraction: float) -> bytes:
+    return content[: int(fraction * (len(content) - 2))]
+
+
+def garbled(content: bytes, fraction: float) -> bytes:
+    place = int(fraction * (len(content) - 1))
+    return content[:place] + b"\xff\x00\xfe" + content[place:]
+
+
+DAMAGES: list[Callable[[bytes, float], bytes]] = [
+    truncated,
+    garbled,
+    lambda *_: b"",
+    lambda *_: b"{}\n",
+    lambda *_: b"[1, 2]\n",
+    lambda *_: b"\x89PNG\r\n\x1a\n" * 50,
+]
+
+
+@pytest.fixture(scope="module")
+def complete(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small training with the results of every study beside it."""
+    folder = tmp_path_factory.mktemp("damage") / "workspace"
+    shutil.copytree(trained_template, folder, symlinks=True)
+    for name in ("backprop", "seeds", "tune"):
+        shutil.copytree(ROOT / "reports" / name, folder / "reports" / name)
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
+    return folder
+
+
+@pytest.mark.parametrize(("command", "file", "code"), CASES)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=st.sampled_from(DAMAGES), fraction=st.floats(0, 1))
+def test_a_damaged_report_is_named_by_every_command_that_reads_it(
+    complete: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    file: str,
+    code: int,
+    damage: Callable[[bytes, float], bytes],
+    fraction: float,
+) -> None:
+    path = complete / "reports" / file
+    content = path.read_bytes()
+    with inside(complete):
+        path.write_bytes(damage(content, fraction))
+        try:
+            assert main([command]) == code
+        finally:
+            path.write_bytes(content)
+    lines = capsys.readouterr().err.splitlines()
+    named = [line for line in lines if f"reports/{file}" in line]
+    assert len(named) == 1, lines
+    assert named[0].startswith("mnist12k: error: " if code else "mnist12k: warning: ")
+
+
+@pytest.mark.parametrize("command", REQUIRED)
+def test_a_missing_report_is_named_with_the_command_that_writes_it(
+    complete: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for file in REQUIRED[command]:
+        path = complete / "reports" / file
+        aside = path.rename(path.with_suffix(".aside"))
+        with inside(complete):
+            assert main([command]) == 2
+        aside.rename(path)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"reports/{file} is missing; `mnist12k {path.parent.name}` writes it" in line
+
+
+@pytest.mark.parametrize("file", [RESULTS, RECIPES])
+@given(damage=st.sampled_from(DAMAGES[:3]), fraction=st.floats(0, 0.9))
+def test_damaged_results_of_the_seeds_study_are_never_trained_over(
+    complete: Path, file: Path, damage: Callable[[bytes, float], bytes], fraction: float
+) -> None:
+    with inside(complete):
+        params = load_params(ROOT / "params.yaml")
+        content = file.read_bytes()
+        file.write_bytes(damage(content, fraction))
+        try:
+            with pytest.raises(UserError, match=str(file)):
+                earlier_results({name: {} for name in params.seeds.recipes})
+        finally:
+            file.write_bytes(content)

@@ -1,0 +1,154 @@
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist12k.errors import UserError
+from mnist12k.files import (
+    atomic_write,
+    read_json,
+    read_table,
+    restore_on_failure,
+    write_json,
+    write_table,
+)
+from mnist12k.outputs import Record
+
+
+class Metrics(Record):
+    accuracy: float
+    note: str | None = None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("files") / "stage"
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_floats_in_a_table_are_read_back_bit_for_bit(folder: Path, values: list[float]) -> None:
+    write_table(folder / "table.csv", pd.DataFrame({"value": values}))
+    assert read_table(folder / "table.csv", {"value": float})["value"].tolist() == values
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1))
+def test_texts_in_a_table_are_read_back_the_same(folder: Path, values: list[str]) -> None:
+    write_table(folder / "texts.csv", pd.DataFrame({"recipe": values}))
+    assert read_table(folder / "texts.csv", {"recipe": str})["recipe"].tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("epoch,loss\n1,0.5\n2,0.", "the last line is incomplete"),
+        ("epoch,loss\n1,\n", "column loss has an empty cell"),
+        ("epoch\n1\n", "column loss is missing"),
+        ("epoch,loss\n1.5,0.1\n", "column epoch has a number that is not whole"),
+        ("epoch,loss\n1,low\n", "could not convert string to float"),
+        ("epoch,loss\n1,0.1,7,8\n1,2\n", "damaged"),
+        ("", "the last line is incomplete"),
+        ("\n", "damaged"),
+    ],
+)
+def test_a_damaged_table_is_one_line_with_file_reason_and_remedy(
+    folder: Path, content: str, reason: str
+) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / "damaged.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="`mnist12k stage` rewrites it") as caught:
+        read_table(path, {"epoch": int, "loss": float})
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_optional_column_may_have_empty_cells(folder: Path) -> None:
+    table = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, None]})
+    write_table(folder / "optional.csv", table)
+    read = read_table(folder / "optional.csv", {"epoch": int, "loss": float}, optional=["loss"])
+    assert read["epoch"].tolist() == [1, 2]
+    assert read["loss"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        ("{}", "accuracy: Field required"),
+        ('{"accuracy": NaN}', "accuracy: Input should be a finite number"),
+        ('{"accuracy": "high"}', "accuracy: Input should be a valid number"),
+        ("\0", "Invalid JSON"),
+    ],
+)
+def test_damaged_json_is_one_line_with_file_reason_and_remedy(
+    folder: Path, content: str, reason: str
+) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / "damaged.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="`mnist12k stage` rewrites it") as caught:
+        read_json(path, Metrics)
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named_with_the_command_that_writes_it(folder: Path) -> None:
+    for read in (lambda path: read_json(path, Metrics), lambda path: read_table(path, {})):
+        with pytest.raises(UserError, match=r"absent is missing; `mnist12k stage` writes it"):
+            read(folder / "absent")
+
+
+def test_a_folder_in_place_of_a_file_is_one_line(folder: Path) -> None:
+    (folder / "folder.json").mkdir(parents=True, exist_ok=True)
+    with pytest.raises(UserError, match=r"folder.json cannot be read"):
+        read_json(folder / "folder.json", Metrics)
+
+
+def test_json_is_strict_and_omits_what_is_none(folder: Path) -> None:
+    write_json(folder / "metrics.json", Metrics(accuracy=0.5))
+    assert json.loads((folder / "metrics.json").read_text("utf-8")) == {"accuracy": 0.5}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(folder / "metrics.json", {"accuracy": float("nan")})
+    assert read_json(folder / "metrics.json", Metrics).accuracy == 0.5
+
+
+def test_a_failed_write_leaves_the_file_as_it_was_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+
+    def interrupted() -> None:
+        with atomic_write(tmp_path / "file") as temporary:
+            temporary.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_written_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("text")
+    (tmp_path / "other").write_text("text")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_what_a_failed_block_has_lost_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, backup = Path("cnn.pt"), Path("backup")
+    with restore_on_failure([model], backup):
+        model.write_text("trained")
+    model.unlink()
+    with pytest.raises(UserError), restore_on_failure([model], backup):
+        raise UserError("diverged")
+    assert model.read_text() == "trained"

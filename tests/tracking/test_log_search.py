@@ -1,0 +1,121 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from workspace import inside, make_workspace
+
+from mnist12k.cnn.history import Epoch
+from mnist12k.errors import UserError
+from mnist12k.files import write_json, write_table
+from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
+from mnist12k.params import Params, load_params
+from mnist12k.search.study import study_digest
+from mnist12k.tracking.log_search import TRIAL, log_search
+from mnist12k.tracking.publish import publish
+from mnist12k.tracking.store import connect
+
+EPOCHS = (2, 1)  # of each trial
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, idx_folder: Path) -> Iterator[Params]:
+    """A workspace with a finished search of two trials, and no training, as the current folder."""
+    make_workspace(tmp_path, idx_folder)
+    with inside(tmp_path):
+        params = load_params()
+        fingerprint = study_digest(params.search())
+        trials = {
+            "trial": [0, 1],
+            "state": ["complete", "pruned"],
+            "validation_loss": [0.25, None],
+            "validation_accuracy": [0.9, None],
+            "epochs": EPOCHS,
+            "seconds": [4.0, 2.0],
+            "learning_rate": [0.125, 1e-05],
+            "schedule": ["step", "linear"],
+            "step_size": pd.array([2, None], dtype="Int64"),
+        }
+        write_table(TRIALS, pd.DataFrame(trials))
+        epochs = [
+            (trial, *Epoch(epoch, 0.1, 1 / epoch, 0.5, 2 / epoch, 0.5, 2.0))
+            for trial, count in enumerate(EPOCHS)
+            for epoch in range(1, count + 1)
+        ]
+        write_table(TRIAL_EPOCHS, pd.DataFrame(epochs, columns=["trial", *Epoch._fields]))
+        metrics = TuneMetrics(
+            study="mnist12k-test",
+            fingerprint=fingerprint,
+            trials=2,
+            pruned=1,
+            epochs=3,
+            epochs_of_finalists=4,
+            winner_trial=0,
+            winner_validation_loss_mean=0.25,
+            winner_validation_accuracy_mean=0.9,
+            start_recipe="fast",
+        )
+        write_json(TUNE_METRICS, metrics)
+        yield params
+
+
+def logged_runs() -> tuple[Run, list[Run]]:
+    client, experiment_id = connect()
+    runs = client.search_runs([experiment_id])
+    (parent,) = [run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    return parent, sorted(children, key=lambda run: run.data.tags[TRIAL])
+
+
+def test_a_search_is_a_parent_with_one_child_per_trial(workspace: Params) -> None:
+    log_search(workspace.search())
+    log_search(workspace.search())  # adds nothing
+    parent, (complete, pruned) = logged_runs()
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["tune.sampler"] == workspace.tune.sampler
+    assert parent.data.metrics["tune/winner_validation_loss_mean"] == 0.25
+    assert (complete.info.status, pruned.info.status) == ("FINISHED", "KILLED")
+    assert complete.data.params == {
+        "train.learning_rate": "0.125",
+        "train.schedule": "step",
+        "train.step_size": "2",
+    }
+    assert pruned.data.params == {"train.learning_rate": "1e-05", "train.schedule": "linear"}
+    curve = connect()[0].get_metric_history(complete.info.run_id, "validation/loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0)]
+
+
+def test_an_interrupted_child_is_logged_again(workspace: Params) -> None:
+    log_search(workspace.search())
+    _, (interrupted, _) = logged_runs()
+    connect()[0].update_run(interrupted.info.run_id, "RUNNING")
+    log_search(workspace.search())
+    _, children = logged_runs()
+    assert [child.info.status for child in children] == ["FINISHED", "KILLED"]
+    assert children[0].info.run_id != interrupted.info.run_id
+
+
+def test_during_a_search_only_trials_are_logged(workspace: Params) -> None:
+    TUNE_METRICS.unlink()
+    log_search(workspace.search())
+    parent, children = logged_runs()
+    assert parent.info.status == "RUNNING"
+    assert len(children) == len(EPOCHS)
+
+
+@pytest.mark.parametrize("path", [TUNE_METRICS, TRIALS, TRIAL_EPOCHS])
+@pytest.mark.parametrize("cut", ["within a line", "between lines"])
+def test_a_damaged_search_costs_publish_one_warning(
+    workspace: Params, capsys: pytest.CaptureFixture[str], path: Path, cut: str
+) -> None:
+    content = path.read_bytes()
+    end = len(content) - 3 if cut == "within a line" else content[:-1].rindex(b"\n") + 1
+    path.write_bytes(content[:end])
+    with pytest.raises(UserError, match=r"reports/train/metrics.json is missing"):  # it continues
+        publish(workspace)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"mnist12k: warning: {path} is damaged (")
+    assert warning.endswith("`mnist12k tune` rewrites it")
+    assert not Path("mlflow.db").exists()
