@@ -30,13 +30,15 @@ screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from this project's 
 	python docs/screenshots.py
 
 test: check  ## Run the checks, then every test, on up to 8 cores
-	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
 
 check: $(INSTALLED)  ## Check lint, formatting, types, import order
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports --no-cache
+	deptry src
+	deptry src tests benchmarks docs --exclude '\.venv' --ignore DEP002,DEP004
 
 format: $(INSTALLED)  ## Fix what the linter can fix, and format
 	ruff check --fix .

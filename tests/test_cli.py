@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 from mnist12k.cli import main, mnist12k
 from mnist12k.errors import UserError

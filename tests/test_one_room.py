@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import Project, create_project
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ print(training_fingerprint(load_params().train))
 
 @pytest.fixture
 def trained(tmp_path: Path, idx_folder: Path, idx_sha256: Mapping[str, str]) -> Project:
-    project = Project(tmp_path / "project", idx_folder, idx_sha256)
+    project = create_project(tmp_path / "project", idx_folder, idx_sha256)
     project.edit("epochs: 2", "epochs: 1")
     project.run("dvc", "repro", "train")
     return project

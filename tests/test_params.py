@@ -204,5 +204,5 @@ def test_only_a_search_needs_a_hold_out_set(tmp_path: Path) -> None:
     path.write_text(PARAMS.replace("validation_size: 5000", "validation_size: 0", 1), "utf-8")
     params = load_params(path)
     assert params.train.validation_size == 0
-    with pytest.raises(UserError, match="a search needs train.validation_size above 0"):
+    with pytest.raises(UserError, match=r"a search needs train.validation_size above 0"):
         params.search()

@@ -94,14 +94,16 @@ def changed(key: str, value: object) -> Callable[[Path], None]:
     return spoil
 
 
+NO_STATE: dict[str, list[object]] = {
+    "network": [None, {}, {"head.weight": torch.zeros(1)}],
+    "average": [None, [], [torch.zeros(2)], [1, 2], [torch.full((), torch.nan)] * 38],
+    "optimizer": [None, {}, {"state": {}, "param_groups": []}],
+    "generator": [None, torch.zeros(3), torch.zeros(5056).byte()],
+    "history": [None, [1], [(1, 2)], [(2, *[0.1] * 6)]],
+}
 SPOILED = [
     *(damaged, of_another_network, that_runs_code),
-    *(changed("network", value) for value in (None, {}, {"head.weight": torch.zeros(1)})),
-    *(changed("average", value) for value in (None, [], [torch.zeros(2)], [1, 2])),
-    *(changed("optimizer", value) for value in (None, {}, {"state": {}, "param_groups": []})),
-    *(changed("generator", value) for value in (None, torch.zeros(3), torch.zeros(5056).byte())),
-    *(changed("history", value) for value in (None, [1], [(1, 2)], [(2, *[0.1] * 6)])),
-    changed("average", [torch.full((), torch.nan)] * 38),
+    *(changed(key, value) for key, values in NO_STATE.items() for value in values),
 ]
 
 
@@ -134,7 +136,7 @@ def test_a_checkpoint_of_another_training_is_set_aside(
 ) -> None:
     path = tmp_path / "training.pt"
     keys = ("network", "average", "optimizer", "generator", "history")
-    Checkpoint(path, "one").save(dict.fromkeys(keys, []))
+    Checkpoint(path, "one").save({key: [] for key in keys})
     assert Checkpoint(path, "one").state is not None
     assert Checkpoint(path, "two").state is None
     assert "of another training" in capsys.readouterr().err

@@ -1,6 +1,9 @@
+import contextlib
 import functools
+import gzip
 import http.server
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from mnist12k.digits import fetch as fetch_module
+from mnist12k.digits import sources
 from mnist12k.digits.fetch import fetch
 from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
@@ -118,4 +122,69 @@ def test_an_interrupted_fetch_leaves_nothing_that_looks_whole(
     monkeypatch.setattr(fetch_module, "sources", lambda _: {"slow": interrupted})
     with pytest.raises(KeyboardInterrupt):
         fetch("auto", idx_sha256, tmp_path / "mnist")
+    assert list(tmp_path.iterdir()) == []
+
+
+BOMB = gzip.compress(b"\0\0\x08\1\0\0\0\7" + bytes(50_000_000))
+ENDLESS = gzip.compress(bytes(50_000_000))
+
+
+class RudeHandler(http.server.BaseHTTPRequestHandler):
+    """A mirror with one of several bad habits, named in its address."""
+
+    content = b""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if "length" in self.path:
+            self.send_header("Content-Length", "12 million")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            if "drip" in self.path:
+                for byte in self.content:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+            elif "bomb" in self.path:
+                self.wfile.write(BOMB)
+            elif "endless" in self.path:
+                self.wfile.write(ENDLESS)
+
+
+@pytest.fixture
+def rude_mirror(monkeypatch: pytest.MonkeyPatch, gzipped_folder: Path) -> Iterator[str]:
+    monkeypatch.setattr(sources, "PATIENCE", 2)
+    monkeypatch.setattr(sources, "LARGEST", 10_000_000)
+    content = (gzipped_folder / "train-images-idx3-ubyte.gz").read_bytes()
+    monkeypatch.setattr(RudeHandler, "content", content)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RudeHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("habit", "reason"),
+    [
+        ("drip", "slower than 10 kB/s"),
+        ("bomb", "is longer than its header says"),
+        ("endless", "is longer than its header says"),
+        ("length", "Compressed file ended|has SHA-256|ended before"),
+    ],
+)
+def test_a_mirror_with_bad_habits_is_given_up_within_seconds(
+    tmp_path: Path,
+    idx_sha256: Mapping[str, str],
+    rude_mirror: str,
+    monkeypatch: pytest.MonkeyPatch,
+    habit: str,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", [f"{rude_mirror}{habit}/"])
+    started = time.monotonic()
+    with pytest.raises(UserError, match=reason):
+        fetch("mirrors", idx_sha256, tmp_path / "mnist")
+    assert time.monotonic() - started < 20
     assert list(tmp_path.iterdir()) == []

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from drawn_digits import twenty_pictures
 from PIL import Image
+from project import ROOT
 
 from mnist12k.cli import main
 from mnist12k.cnn.model_file import save_network

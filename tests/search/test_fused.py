@@ -55,7 +55,10 @@ def three(params: Params) -> list[Train]:
             "weight_decay": 0,
             "label_smoothing": 0.1,
             "ema_decay": 0,
-            "rotation": 0, "shift": 0, "scale": 0, "shear": 0,
+            "rotation": 0,
+            "shift": 0,
+            "scale": 0,
+            "shear": 0,
         },
         {
             "schedule": "cosine",

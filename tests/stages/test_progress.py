@@ -31,6 +31,6 @@ def test_the_bar_shows_losses_and_reads_one_only_when_it_is_drawn(
     loss = CountedLoss()
     for step in range(1, 1001):
         now += 0.001  # a second in all, in which a bar is drawn ten times at most
-        progress.step_ended(Step(1, step, 0.1, cast(Tensor, loss)))
+        progress.on_step(Step(1, step, 0.1, cast(Tensor, loss)))
     assert 1 <= loss.reads <= 10
     assert "loss=0.5000, lr=0.1" in drawn.getvalue()

@@ -65,14 +65,14 @@ def _description(training: TrainMetrics) -> str:
     return f"""# Model card: mnist12k-cnn
 
 A convolutional network that classifies handwritten digits: seven 3x3 convolutions, the first six
-followed by batch normalisation and ReLU, {training.parameters:,} parameters. It takes grey images of
-28x28 pixels, light ink on a dark background, and returns ten logits; their softmax is the
+followed by batch normalisation and ReLU, {training.parameters:,} parameters. It takes grey images
+of 28x28 pixels, light ink on a dark background, and returns ten logits; their softmax is the
 probabilities.
 
 Made for learning and teaching, and as a small example of a tracked project. It was not made to
 read forms, cheques or postal codes, and was not evaluated on them.
 
-`mnist12k predict FILE...` prepares a scan or a photo of one digit as MNIST's images were: it locates
+`mnist12k predict FILE...` prepares a scan or a photo of one digit as MNIST's images were: it finds
 the ink, scales its bounding box into 20x20 pixels, and centres it by its mass. Without this
 preparation, expect the accuracies under Limits.
 """
@@ -95,15 +95,15 @@ def _data_and_protocol(settings: Train, training: TrainMetrics, evaluation: Eval
         "device": training.device,
     }
     hold_out = (
-        f"{settings.validation_size:,} of the 60,000 training images were held out for validation, "
+        f"{settings.validation_size:,} of the 60,000 training images were held out for validation "
         "and evaluated after every epoch."
         if settings.validation_size
         else "All 60,000 training images were trained on, without a hold-out set."
     )
     text = (
-        "MNIST (LeCun, Cortes and Burges): 70,000 digits by about 500 American census employees and "
-        f"high-school students, scaled and centred, collected before 1995. {hold_out} The "
-        f"{evaluation.test_total:,} test images were used after training, for the results below, and "
+        "MNIST (LeCun, Cortes and Burges): 70,000 digits by about 500 American census employees "
+        f"and high-school students, scaled and centred, collected before 1995. {hold_out} The "
+        f"{evaluation.test_total:,} test images were used after it for the results below, and "
         "influenced no choice of this training. Earlier choices of the recipes did see them; the "
         "project's documentation says which."
     )

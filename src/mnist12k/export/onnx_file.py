@@ -17,12 +17,12 @@ BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
 TOLERANCE = 1e-4  # of a logit; the order of summation differs
 DESCRIPTION = {
-    "description": "A 12,442-parameter network that classifies handwritten digits, trained on MNIST.",
+    "description": "A 12,442-parameter network for handwritten digits, trained on MNIST.",
     "input": "images: float32 of shape (n, 1, 28, 28) in [0, 1], 0 the background, 1 the ink",
     "preprocessing": "MNIST's: grey levels divided by 255, light ink on a dark ground; the ink's "
     "bounding box scaled into 20x20 with its aspect ratio kept, smoothly, and put into 28x28 so "
-    "that its centre of mass is at row 14, column 14, counted from 0. The network itself normalises "
-    "by mean and standard deviation.",
+    "that its centre of mass is at row 14, column 14, counted from 0. The network normalises by "
+    "mean and standard deviation itself.",
     "output": "logits: float32 of shape (n, 10), one per digit from 0 to 9; their softmax is the "
     "probabilities",
 }

@@ -1,10 +1,11 @@
-"""The second round: the recipe itself and the best trials, trained again from new seeds.
+"""The second round: the recipe itself and the best trials, trained again from fresh seeds.
 
 With this many trials and one validation image worth 0.02 %, the best trial is partly the luckiest.
 """
 
 import hashlib
 import json
+import statistics
 
 import optuna
 import pandas as pd
@@ -34,21 +35,21 @@ def choose_finalists(study: optuna.Study, tune: Tune) -> dict[str, Point]:
 
 def finalists_digest(finalists: dict[str, Point], tune: Tune) -> str:
     """Return 32 hexadecimal digits that identify the finalists' points and seeds."""
-    inputs = [list(finalists.values()), list(new_seeds(tune))]
+    inputs = [list(finalists.values()), list(fresh_seeds(tune))]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def new_seeds(tune: Tune) -> range:
+def fresh_seeds(tune: Tune) -> range:
     """Return the seeds that follow the trials' seeds."""
     first = tune.seed + tune.seeds_per_trial
     return range(first, first + tune.finalist_seeds)
 
 
 def queue_finalists(study: optuna.Study, finalists: dict[str, Point], tune: Tune) -> None:
-    """Queue every finalist with every new seed, unless its trial exists."""
+    """Queue every finalist with every fresh seed, unless its trial exists."""
     trials = study.get_trials(deepcopy=False)
     existing = [(trial.user_attrs[POINT], trial.user_attrs[SEED]) for trial in trials]
-    for seed in new_seeds(tune):
+    for seed in fresh_seeds(tune):
         for point in finalists.values():
             if (point, seed) not in existing:
                 enqueue(study, {}, {POINT: point, SEED: seed})
@@ -73,5 +74,5 @@ def finalist_results(study: optuna.Study, finalists: dict[str, Point]) -> pd.Dat
 
 
 def mean_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of validation_loss and validation_accuracy per finalist, in given order."""
-    return results.groupby("trial", sort=False)[COLUMNS[2:]].mean()
+    """Return the exact means of validation_loss and validation_accuracy per finalist, in order."""
+    return results.groupby("trial", sort=False)[COLUMNS[2:]].agg(statistics.mean)

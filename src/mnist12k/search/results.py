@@ -74,8 +74,8 @@ def ranking(
     return (
         "# Finalists\n\n"
         f"The best trials and the recipe that the search started from (`{tune.recipe}`), trained\n"
-        f"again from {tune.finalist_seeds} new seeds and ranked by mean validation loss.\n"
-        "The search's own ranking favours lucky trials. All losses and accuracies are on the\n"
+        f"again from {tune.finalist_seeds} fresh seeds and ranked by mean validation loss.\n"
+        "The ranking in the search favours lucky trials. All losses and accuracies are on the\n"
         f"{settings.train.validation_size:,} images of the hold-out set; the test images were not "
         f"used.\n\n{table(header, rows)}\n"
     )
