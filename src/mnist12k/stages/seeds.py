@@ -3,9 +3,11 @@
 Scores the test images after every choice has been made, to report and for nothing else.
 """
 
+import math
 import multiprocessing
 import os
 import signal
+import statistics
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -142,18 +144,19 @@ def summarise(results: pd.DataFrame, images: int) -> None:
 
 def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
     """Return one recipe's mean test accuracy with its 95 % interval (Student's t)."""
-    accuracies = results["test_accuracy"].astype(float)
-    mean, error = accuracies.mean(), stats.sem(accuracies)
-    half = error * stats.t.ppf(0.975, len(accuracies) - 1)
+    # pandas' own mean and deviation round their last digits.
+    accuracies = results["test_accuracy"].tolist()
+    mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
+    half = stats.t.ppf(0.975, len(accuracies) - 1) * deviation / math.sqrt(len(accuracies))
     return SeedsSummary(
         trainings=len(accuracies),
         epochs=int(results["epochs"].iloc[0]),
         training_images=images,
-        test_accuracy_mean=float(mean),
-        test_accuracy_sd=float(accuracies.std()),
+        test_accuracy_mean=mean,
+        test_accuracy_sd=deviation,
         test_accuracy_mean_low=float(mean - half),
         test_accuracy_mean_high=float(mean + half),
-        test_accuracy_lowest=float(accuracies.min()),
-        test_accuracy_highest=float(accuracies.max()),
-        seconds_mean=float(results["seconds"].mean()),
+        test_accuracy_lowest=min(accuracies),
+        test_accuracy_highest=max(accuracies),
+        seconds_mean=statistics.mean(results["seconds"].tolist()),
     )
