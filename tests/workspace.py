@@ -17,7 +17,7 @@ from mnist12k.stages import evaluate, train
 FOREIGN = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
 
 
-def quiet(_: Train) -> nullcontext[Callable[[Epoch], None]]:
+def quiet(_: Train, _resumes: bool) -> nullcontext[Callable[[Epoch], None]]:
     """Track nothing."""
     return nullcontext(lambda _: None)
 

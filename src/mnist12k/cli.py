@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, without_passwords
 from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, project_root
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Commands(cloup.Group):
         try:
             super().invoke(ctx)
         except UserError as error:
-            print(f"mnist12k: error: {error}", file=sys.stderr)
+            print(f"mnist12k: error: {without_passwords(str(error))}", file=sys.stderr)
             ctx.exit(2)
         except KeyboardInterrupt:
             print("mnist12k: stopped", file=sys.stderr)

@@ -1,5 +1,15 @@
-"""The one kind of error that reaches the user without a traceback."""
+"""Errors that reach the user without a traceback, and what no message may show."""
+
+import re
+
+# In the address of a server, and in its query; a password may itself hold an @.
+PASSWORD = re.compile(r"(//[^/\s:@]*):\S*@|((?:password|passwd|token|secret)=)[^&\s'\"]*", re.I)
 
 
 class UserError(Exception):
     """An error the user can fix: printed as plain lines, exit code 2."""
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with the passwords of addresses replaced by ***."""
+    return PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", text)

@@ -30,6 +30,20 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
 
 
+def git_state() -> tuple[str, str] | None:
+    """Return the current commit's digest, and whether the working tree is clean: true or false.
+
+    None outside of git and before the first commit. Raises whatever a broken git leads to.
+    """
+    import git  # raises ImportError without a git executable
+
+    try:
+        repository = git.Repo(search_parent_directories=True)
+        return repository.head.commit.hexsha, str(not repository.is_dirty()).lower()
+    except (git.InvalidGitRepositoryError, ValueError):
+        return None
+
+
 def training_fingerprint(settings: BaseModel) -> str:
     """Return 32 hexadecimal digits that identify a training's settings, data and code.
 

@@ -38,7 +38,8 @@ def project_root() -> Path:
 def store_root() -> Path:
     """Return the folder of mlflow.db, mlartifacts and optuna.journal: the project's root.
 
-    `dvc exp run --temp` works in a temporary copy whose files are removed afterwards, and names
-    the real project in DVC_ROOT.
+    `dvc exp run --temp` works in a temporary copy below the project's .dvc/tmp, whose files are
+    removed afterwards, and names the project in DVC_ROOT. Elsewhere the variable is another's.
     """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    current, root = Path.cwd().resolve(), Path(os.environ.get("DVC_ROOT") or ".").resolve()
+    return root if current.is_relative_to(root / ".dvc/tmp") else current

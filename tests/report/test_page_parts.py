@@ -9,8 +9,8 @@ from project import ROOT
 from mnist12k.errors import UserError
 from mnist12k.outputs import EvaluateMetrics
 from mnist12k.paths import BEST_PARAMS, SEEDS_REPORTS, TUNE_REPORTS
-from mnist12k.report.page.provenance import commit
-from mnist12k.report.page.render import columns, json_in_html, percent, short, words
+from mnist12k.report.page.build import commit
+from mnist12k.report.page.render import columns, percent, short, words
 from mnist12k.report.page.results import (
     benchmarks,
     calibration,
@@ -24,14 +24,6 @@ from mnist12k.report.page.results import (
 
 def predictions_of(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "prediction", "probability"])
-
-
-def test_json_in_a_page_keeps_its_content_and_ends_no_element() -> None:
-    content = {"a": "</script><!-- b"}
-    text = json_in_html(content)
-    assert "</" not in text
-    assert "<!--" not in text
-    assert json.loads(text) == content
 
 
 def test_columns_have_none_for_empty_cells_and_infinities() -> None:

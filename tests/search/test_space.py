@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist12k.search.space import Cases, Choices, Each, Range, corners, parse_space
+from mnist12k.search.space import Cases, Choices, Range, corners, parse_space
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,8 @@ def test_a_space_has_ranges_choices_lists_of_ranges_and_cases() -> None:
     assert space == {
         "learning_rate": Range(0.1, 1, True),
         "batch_size": Choices((64, 128)),
-        "dropout": Each((Range(0, 0.1), Range(0, 0.2))),
+        "dropout.0": Range(0, 0.1),
+        "dropout.1": Range(0, 0.2),
         "schedule": Cases({"linear": {}, "cosine": {"final_fraction": Range(0, 0.1)}}),
     }
 

@@ -9,8 +9,8 @@ from mnist12k.digits.dataset import Digits, split
 from mnist12k.params import Params
 from mnist12k.search.queue import enqueue
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.space import parse_space
-from mnist12k.search.trial import NotQueued, epochs_of, is_integer, point_of, run_trial, suggest
+from mnist12k.search.space import parse_space, with_lists
+from mnist12k.search.trial import NotQueued, epochs_of, is_integer, run_trial, suggest
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_only_the_chosen_case_has_its_parameters() -> None:
 
 def test_rates_per_block_become_one_list(settings: SearchSettings) -> None:
     rates = {f"dropout.{block}": block / 100 for block in range(6)}
-    point = point_of({"learning_rate": 0.1, **rates})
+    point = with_lists({"learning_rate": 0.1, **rates})
     assert point == {"learning_rate": 0.1, "dropout": [0, 0.01, 0.02, 0.03, 0.04, 0.05]}
     assert settings.for_point(point, seed=3).dropout == tuple(point["dropout"])
 

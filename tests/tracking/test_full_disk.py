@@ -15,13 +15,18 @@ from mnist12k.tracking.store import connect
 SMALL_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-euc"]
 SCRIPT = """
 mount -t tmpfs -o size=64k none small
-export DVC_ROOT="$PWD/small"
+mkdir -p models reports checkpoints
+for name in dvc.yaml params.yaml src data models reports checkpoints; do
+  ln -s ../$name small/
+done
+cd small
 mnist12k train
-mount -o remount,size=1300k small
+mount -o remount,size=1300k .
 mnist12k evaluate
-mount -o remount,size=64m small
+mount -o remount,size=64m .
 mnist12k publish
-cp -r small kept
+mkdir ../kept
+cp -r mlflow.db mlartifacts ../kept
 """
 
 

@@ -7,17 +7,27 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+import torch
 from mlflow.entities import Run
 from workspace import inside
 
+from mnist12k.cnn.history import Epoch
+from mnist12k.cnn.model_file import load_network, save_network
 from mnist12k.errors import UserError
 from mnist12k.files import write_json
-from mnist12k.outputs import BACKPROP_METRICS, read_evaluate_metrics
+from mnist12k.fingerprint import file_md5
+from mnist12k.outputs import (
+    BACKPROP_METRICS,
+    read_evaluate_metrics,
+    read_history,
+    read_train_metrics,
+)
 from mnist12k.params import Params, load_params
+from mnist12k.paths import MODEL
 from mnist12k.stages import evaluate, train
 from mnist12k.tracking.publish import PUBLISHED, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL
-from mnist12k.tracking.runs import PROCESS, create_run, live_run
+from mnist12k.tracking.runs import MODEL_MD5, PROCESS, create_run, live_run, log_epochs
 from mnist12k.tracking.store import BestEffort, connect
 
 pytestmark = pytest.mark.slow
@@ -285,3 +295,97 @@ def test_of_two_simultaneous_runs_both_have_the_data_set(trained: Params) -> Non
         assert inputs is not None
         (data,) = inputs.dataset_inputs
         assert data.dataset.name == "mnist"
+
+
+def retrain(trained: Params) -> None:
+    """Train again with the same parameters, to other bits, as on another machine."""
+    train.run(trained.train, live_run)
+    network = load_network(MODEL, torch.device("cpu"))
+    with torch.no_grad():
+        network.head.bias += 1e-3
+    save_network(network, MODEL)
+    evaluate.run(trained.evaluate)
+
+
+def test_training_again_to_other_bits_is_a_second_run_and_the_first_stays(trained: Params) -> None:
+    publish(trained)
+    (first,) = trainings()
+    before = content(first)
+    retrain(trained)
+    for run in trainings():  # the live run has the bits before they were changed
+        if run.info.run_id != first.info.run_id:
+            connect()[0].set_tag(run.info.run_id, MODEL_MD5, file_md5(MODEL))
+    publish(trained)
+    runs = {run.info.run_id: run for run in trainings()}
+    assert len(runs) == 2
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert content(runs[first.info.run_id]) == before
+    models = [run.data.tags[MODEL_MD5] for run in runs.values()]
+    assert len(set(models)) == 2
+    versions = connect()[0].search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    assert {version.run_id for version in versions} == set(runs)
+
+
+def test_publish_creates_a_run_for_a_model_that_no_run_has(trained: Params) -> None:
+    publish(trained)
+    retrain(trained)
+    for run in trainings():
+        connect()[0].set_tag(run.info.run_id, MODEL_MD5, "0" * 32)
+        connect()[0].set_tag(run.info.run_id, PUBLISHED, "")
+    before = {run.info.run_id for run in trainings()}
+    publish(trained)
+    (new,) = [run for run in trainings() if run.info.run_id not in before]
+    assert new.data.tags[MODEL_MD5] == file_md5(MODEL)
+    assert before <= {run.info.run_id for run in trainings()}
+
+
+def test_a_resumed_training_continues_the_run_that_was_interrupted(trained: Params) -> None:
+    client, experiment_id = connect()
+    interrupted = create_run(client, experiment_id, trained.train, time.time())
+    log_epochs(client, interrupted, read_history(read_train_metrics())[:1], time.time())
+    client.set_tag(interrupted, PROCESS, f"{socket.gethostname()}/999999999@1")
+    with live_run(trained.train, resumes=True) as log_epoch:
+        for row in read_history(read_train_metrics()).itertuples(index=False):
+            log_epoch(Epoch(*row))
+    (run,) = trainings()
+    assert run.info.run_id == interrupted
+    assert run.info.status == "FINISHED"
+    points = client.get_metric_history(interrupted, "train/loss")
+    assert sorted(point.step for point in points) == [1, 2]
+
+
+def test_an_interrupted_run_of_another_machine_is_left_alone(trained: Params) -> None:
+    client, experiment_id = connect()
+    other = create_run(client, experiment_id, trained.train, time.time())
+    client.set_tag(other, PROCESS, "another-machine/999999999@1")
+    with live_run(trained.train, resumes=True):
+        pass
+    publish(trained)
+    assert client.get_run(other).info.status == "RUNNING"
+    assert len(trainings()) == 2
+
+
+def test_a_deleted_experiment_is_restored_with_its_runs(
+    trained: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(trained)
+    (run,) = trainings()
+    client, experiment_id = connect()
+    client.delete_experiment(experiment_id)
+    publish(trained)
+    assert "the experiment mnist12k was deleted, and is restored" in capsys.readouterr().err
+    assert run.info.run_id in {run.info.run_id for run in trainings()}
+
+
+def test_without_git_a_run_lacks_its_commit_and_nothing_else(
+    trained: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_git() -> None:
+        raise ImportError("Bad git executable.")
+
+    monkeypatch.setattr("mnist12k.tracking.runs.git_state", no_git)
+    publish(trained)
+    (run,) = trainings()
+    assert run.info.status == "FINISHED"
+    assert "mlflow.source.git.commit" not in run.data.tags
+    assert capsys.readouterr().err.count("the git commit is not logged (Bad git executable.)") == 1

@@ -1,7 +1,6 @@
 """A batch of trials trained as one program: for accelerators that one trial leaves mostly idle."""
 
 import math
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import optuna
@@ -13,12 +12,11 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
-from mnist12k.processes import this_process
 from mnist12k.search.fused import fit_fused
-from mnist12k.search.queue import ATTEMPT, PROCESS, queued
+from mnist12k.search.queue import queued
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import new_sampler
-from mnist12k.search.trial import choose_point, report, store_epochs, validation_loss
+from mnist12k.search.trial import NotQueued, report, start_trial, store_epochs, validation_loss
 
 
 def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digits, Digits]) -> None:
@@ -27,10 +25,19 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
     A pruned or diverged trial is marked as pruned but trains on, since the program's shapes are
     fixed; training stops early once all trials are pruned.
     """
-    taken = list(take_trials(study, settings))
-    if not taken:
+    trials: list[optuna.Trial] = []
+    trains: list[Train] = []
+    while queued(study) and len(trials) < settings.tune.together:
+        study.sampler = new_sampler(settings.tune, study)
+        trial = study.ask()
+        try:
+            trains += start_trial(trial, settings)
+        except NotQueued:
+            study.tell(trial, state=TrialState.FAIL)
+            break
+        trials.append(trial)
+    if not trials:
         return
-    trials, trains = zip(*taken, strict=True)
     epochs: list[list[Epoch]] = [[] for _ in trials]
     pruned: set[int] = set()
 
@@ -61,20 +68,3 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, validation_loss(epochs[model][-1]))
-
-
-def take_trials(
-    study: optuna.Study, settings: SearchSettings
-) -> Iterator[tuple[optuna.Trial, Train]]:
-    """Take up to `tune.together` trials from the queue; yield each one and its training."""
-    for _ in range(settings.tune.together):
-        if not queued(study):
-            return
-        study.sampler = new_sampler(settings.tune, study)
-        trial = study.ask()
-        if ATTEMPT not in trial.user_attrs:  # another worker took the last trial
-            study.tell(trial, state=TrialState.FAIL)
-            return
-        trial.set_user_attr(PROCESS, this_process())
-        point, seeds = choose_point(trial, settings)
-        yield trial, settings.for_point(point, seeds[0])

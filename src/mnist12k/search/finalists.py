@@ -11,9 +11,10 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState
 
-from mnist12k.search.queue import POINT, SEED, Point, enqueue
+from mnist12k.search.queue import POINT, SEED, enqueue
 from mnist12k.search.settings import Tune
-from mnist12k.search.trial import ACCURACY, point_of
+from mnist12k.search.space import Point, with_lists
+from mnist12k.search.trial import ACCURACY
 
 START = "start"  # the recipe itself, as a finalist
 COLUMNS = ["trial", "seed", "validation_loss", "validation_accuracy"]
@@ -27,7 +28,7 @@ def choose_finalists(study: optuna.Study, tune: Tune) -> dict[str, Point]:
     finalists: dict[str, Point] = {START: {}}
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     for trial in sorted(complete, key=lambda trial: trial.value or 0):
-        point = point_of(trial.params)
+        point = with_lists(trial.params)
         if len(finalists) <= tune.finalists and point not in finalists.values():
             finalists[str(trial.number)] = point
     return finalists
@@ -69,8 +70,7 @@ def finalist_results(study: optuna.Study, finalists: dict[str, Point]) -> pd.Dat
     ]
     results = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(["trial", "seed"])
     best_first = mean_results(results).sort_values("validation_loss", kind="stable").index
-    results = results.sort_values("seed").set_index("trial").loc[best_first]
-    return results.reset_index()
+    return results.sort_values("seed").set_index("trial").loc[best_first].reset_index()
 
 
 def mean_results(results: pd.DataFrame) -> pd.DataFrame:

@@ -1,9 +1,8 @@
 """Many networks trained as one, in about as many operations as a single network takes.
 
-A step of one network leaves a large accelerator mostly idle. Here the channels of M networks are
-concatenated, (n, M * c, h, w): a convolution gets one group per network, batch norm and pooling
-work per channel anyway, and the gradient of the summed losses is that of each network's own loss.
-On a CPU, which one network keeps busy, this is no faster.
+A step of one network leaves a large accelerator mostly idle, unlike a CPU. The channels of M
+networks are concatenated, (n, M * c, h, w): a convolution gets one group per network, batch norm
+and pooling work per channel, and the gradient of the summed losses is that of each network's loss.
 """
 
 import math
@@ -41,23 +40,26 @@ def fit_fused(
 ) -> list[list[Epoch]]:
     """Train M networks of one architecture in place on their device, and return their histories.
 
-    Each network has its own settings and ends as `fit` on one thread would leave it, except for
-    the order of float32 sums: it draws the same numbers from its own generator. `on_epoch` is
-    called with each model's index and epoch, whose seconds are those of all models together. The
-    networks themselves are written only at the end.
+    Each network has its own settings and generator, and ends as `fit` on one thread would leave
+    it, except for the order of float32 sums. `on_epoch` is called with each model's index and
+    epoch, whose seconds are those of all models together. The networks are written at the end.
 
-    A model whose loss is not finite does not affect the others, and is not stopped: where `fit`
-    would raise, its history has losses that are NaN or infinite.
+    A model whose loss is not finite does not affect the others: where `fit` would raise, it trains
+    on, and its history has losses that are NaN or infinite.
 
     Raises UserError if the settings named in `COMMON` differ between models.
     """
-    require_common(settings)
+    for name in COMMON:
+        values = sorted({getattr(each, name) for each in settings})
+        if len(values) > 1:
+            listed = ", ".join(map(str, values))
+            raise UserError(f"{name} = {listed}: models trained as one must agree in it")
     models, epochs, batch_size = len(networks), settings[0].epochs, settings[0].batch_size
     architecture = networks[0].architecture
     device = next(networks[0].parameters()).device
     training, validation = training.to(device), validation.to(device)
     count = len(training.labels)
-    sizes = [count] * 2 + [len(validation.labels)] * 2
+    sizes = [count, count, len(validation.labels), len(validation.labels)]
     steps_per_epoch = math.ceil(count / batch_size)
     generators = [torch.Generator(device).manual_seed(each.seed) for each in settings]
     dropouts = [[m for m in each.modules() if isinstance(m, Dropout)] for each in networks]
@@ -88,8 +90,7 @@ def fit_fused(
 
     def take_step(chosen: Tensor, rates: Tensor, fractions: Tensor) -> Tensor:
         """Update all models on their chosen images, (n, M); return `loss_and_correct`."""
-        images = training.images[chosen].float() / 255
-        images = augment_each(images, settings, ranges, generators)
+        images = augment_each(training.images[chosen].float() / 255, settings, ranges, generators)
         logits = forward(architecture, views, images, dropouts)
         result = loss_and_correct(logits, training.labels[chosen], smoothing)
         gradients = torch.autograd.grad(result[0].sum() / len(chosen), parameters)
@@ -99,8 +100,7 @@ def fit_fused(
         # The update rule of torch.optim.SGD.
         gradient.addcmul_(trained, weight_decay)
         velocity.mul_(momentum).add_(gradient)
-        ahead = gradient.addcmul_(velocity, momentum)
-        direction = torch.where(nesterov, ahead, velocity)
+        direction = torch.where(nesterov, gradient.addcmul_(velocity, momentum), velocity)
         trained.addcmul_(direction, rates[model_of_trained], value=-1)
         average.lerp_(weights, fractions[model_of])
         return result.detach()
@@ -126,20 +126,10 @@ def fit_fused(
             seconds = time.perf_counter() - started
             for model, totals in enumerate(figures):
                 means = [t / size if size else None for t, size in zip(totals, sizes, strict=True)]
-                record = Epoch._make([epoch, rates[-1][model], *means, seconds])
-                histories[model].append(record)
-                on_epoch(model, record)
+                histories[model].append(Epoch._make([epoch, rates[-1][model], *means, seconds]))
+                on_epoch(model, histories[model][-1])
     write_back(average_views, networks, epochs * steps_per_epoch)
     return histories
-
-
-def require_common(settings: Sequence[Train]) -> None:
-    """Raise UserError if the settings named in `COMMON` differ between models."""
-    for name in COMMON:
-        values = sorted({getattr(each, name) for each in settings})
-        if len(values) > 1:
-            listed = ", ".join(str(value) for value in values)
-            raise UserError(f"{name} = {listed}: models trained as one must agree in it")
 
 
 def tensors_of(network: Network) -> list[Tensor]:
@@ -194,8 +184,7 @@ def forward(
     """Map images of shape (n, M, 28, 28) to logits of shape (n, M, 10).
 
     `tensors` are in the order of `tensors_of`, concatenated over the models: a kernel has shape
-    (M * out, in, k, k), a bias (M * out,). With `dropouts`, each model's list of one per block, the
-    models are in training mode.
+    (M * out, in, k, k). With `dropouts`, one per model and block, the models are in training mode.
     """
     *blocks, head = architecture
     n, models = images.shape[:2]
@@ -209,20 +198,12 @@ def forward(
         x = F.relu(F.batch_norm(x, mean, variance, scale, shift, training=bool(dropouts)))
         if block.pool:
             x = F.max_pool2d(x, 2)
-        if dropouts:
-            x = drop_each(x, [each[number] for each in dropouts])
+        if any(each[number].rate for each in dropouts):
+            ones = torch.ones_like(x[:, : block.channels_out], memory_format=torch.channels_last)
+            x = x * torch.cat([each[number](ones) for each in dropouts], dim=1)
     kernel, bias = islice(parameters, 2)
     x = F.conv2d(x, kernel, bias, padding=head.padding, groups=models)
     return x.mean(dim=(2, 3)).view(n, models, head.channels_out)
-
-
-def drop_each(x: Tensor, dropouts: Sequence[Dropout]) -> Tensor:
-    """Apply each model's dropout to its channels of `x`, of shape (n, M * c, h, w)."""
-    if not any(dropout.rate for dropout in dropouts):
-        return x
-    n, channels, h, w = x.shape
-    ones = x.new_ones(n, channels // len(dropouts), h, w).to(memory_format=torch.channels_last)
-    return x * torch.cat([dropout(ones) for dropout in dropouts], dim=1)
 
 
 def loss_and_correct(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ even if workers die.
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist12k.errors import UserError
 from mnist12k.processes import is_gone
 from mnist12k.search.settings import Tune
-from mnist12k.search.space import Cases, Choices, Dimension, Each, Range, Space, parse_space
+from mnist12k.search.space import Point, Range, Space, options, parse_space
 
 PROCESS, ATTEMPT = "mnist12k.process", "mnist12k.attempt"  # user attributes of every queued trial
 POINT, SEED = "mnist12k.point", "mnist12k.seed"  # user attributes of a finalist's trial
 ATTEMPTS = 3  # a trial whose worker died this often is not queued again
 GRACE = 60  # seconds without a sign of life, after which a worker counts as dead
 GRID_POINTS = 5  # per range
-Point = dict[str, Any]  # hyperparameters, named as in params.yaml
 
 
 def enqueue(study: optuna.Study, fixed: Point, attributes: dict[str, Any]) -> None:
@@ -38,29 +37,30 @@ def fill_queue(study: optuna.Study, tune: Tune) -> None:
 
     Raises UserError if the grid has more points than `tune.trials`.
     """
-    trials = [trial for trial in study.get_trials(deepcopy=False) if not is_superseded(trial)]
-    if tune.sampler != "grid":
-        for _ in range(tune.trials - len(trials)):
-            enqueue(study, {}, {})
-        return
-    points = list(grid(parse_space(tune.space)))
-    if len(points) > tune.trials:
-        raise UserError(
-            f"tune.trials = {tune.trials}: the grid of tune.space has {len(points):,} points"
-        )
-    known = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials]
-    for point in points:
-        if point not in known:
-            enqueue(study, point, {})
+    trials = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != TrialState.FAIL or trial.user_attrs.get(ATTEMPT, 1) >= ATTEMPTS
+    ]
+    missing: list[Point] = [{}] * (tune.trials - len(trials))
+    if tune.sampler == "grid":
+        points = list(grid(parse_space(tune.space)))
+        if len(points) > tune.trials:
+            raise UserError(
+                f"tune.trials = {tune.trials}: the grid of tune.space has {len(points):,} points"
+            )
+        known = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials]
+        missing = [point for point in points if point not in known]
+    for point in missing:
+        enqueue(study, point, {})
 
 
 def requeue_dead(study: optuna.Study, unnamed_since: dict[int, float]) -> None:
     """Queue again every running trial whose worker, on this machine, has died.
 
     A worker stores its process name with a trial right after taking it, so a trial without one for
-    `GRACE` seconds has lost its worker, too. `unnamed_since` is kept by the caller between calls:
-    it maps each such trial to the time of the first call that saw it. The trial's own time stamps
-    are those of another machine's clock.
+    `GRACE` seconds has lost its worker, too. `unnamed_since`, kept by the caller between calls,
+    maps each such trial to the time it was first seen: its time stamps may be of another clock.
     """
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -84,11 +84,6 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
         enqueue(study, fixed, kept | {ATTEMPT: attempt + 1})
 
 
-def is_superseded(trial: FrozenTrial) -> bool:
-    """Return whether a trial has failed and another one takes its place."""
-    return trial.state == TrialState.FAIL and trial.user_attrs.get(ATTEMPT, 1) < ATTEMPTS
-
-
 def queued(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials in the queue."""
     return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -99,29 +94,17 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def is_done(study: optuna.Study) -> bool:
-    """Return whether no trial is queued or running."""
-    return not study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-
-
 def grid(space: Space) -> Iterator[Point]:
     """Yield every point of a grid: all choices, and `GRID_POINTS` points per range."""
-    for parts in itertools.product(*(_axis(*item) for item in space.items())):
-        yield {key: value for part in parts for key, value in part.items()}
+    axes = [options(name, dimension, _spaced, grid) for name, dimension in space.items()]
+    for parts in itertools.product(*axes):
+        yield {name: value for part in parts for name, value in part.items()}
 
 
-def _axis(name: str, dimension: Dimension) -> Sequence[Point]:
-    match dimension:
-        case Range(low, high, log):
-            if isinstance(low, int) and isinstance(high, int) and not log:
-                values = sorted({round(v) for v in np.linspace(low, high, GRID_POINTS)})
-            else:
-                spaced = np.geomspace if log else np.linspace
-                values = [float(v) for v in spaced(low, high, GRID_POINTS)]
-            return [{name: value} for value in values]
-        case Choices(values):
-            return [{name: value} for value in values]
-        case Each(ranges):
-            return list(grid({f"{name}.{i}": each for i, each in enumerate(ranges)}))
-        case Cases(spaces):
-            return [{name: case} | point for case, inner in spaces.items() for point in grid(inner)]
+def _spaced(within: Range) -> list[float]:
+    low, high, log = within
+    space = np.geomspace if log else np.linspace
+    values = [float(value) for value in space(low, high, GRID_POINTS)]
+    if isinstance(low, int) and isinstance(high, int) and not log:
+        return sorted({round(value) for value in values})
+    return values

@@ -1,6 +1,7 @@
 """The results of a search: its tables, metrics, and best hyperparameters."""
 
 import shlex
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from mnist12k.files import read_yaml, write_text
 from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.finalists import START, mean_results
-from mnist12k.search.queue import Point, finished
+from mnist12k.search.queue import finished
 from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import Point
 from mnist12k.search.study import study_digest
 from mnist12k.search.trial import ACCURACY, epochs_of
 
@@ -27,18 +29,13 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
     """Return one row per finished trial: `TRIAL_COLUMNS`, then its hyperparameters."""
     trials = finished(study)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [
-        (
-            trial.number,
-            trial.state.name.lower(),
-            trial.value,
-            trial.user_attrs.get(ACCURACY),
-            len(epochs_of(trial)),
-            round(sum(epoch.seconds for epoch in epochs_of(trial)), 3),
-            *(trial.params.get(name) for name in names),
-        )
-        for trial in trials
-    ]
+    rows = []
+    for trial in trials:
+        epochs = epochs_of(trial)
+        seconds = round(sum(epoch.seconds for epoch in epochs), 3)
+        result = (trial.state.name.lower(), trial.value, trial.user_attrs.get(ACCURACY))
+        parameters = map(trial.params.get, names)
+        rows.append((trial.number, *result, len(epochs), seconds, *parameters))
     # Objects, since pandas would turn an integer column with empty cells into floats.
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *names], dtype=object)
 
@@ -50,27 +47,24 @@ def epochs_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def ranking(
-    settings: SearchSettings,
-    study: optuna.Study,
-    finalists: dict[str, Point],
-    results: pd.DataFrame,
+    settings: SearchSettings, study: optuna.Study, finalists: Iterable[str], results: pd.DataFrame
 ) -> str:
     """Return, in Markdown, the finalists ranked by their mean loss, next to the search's ranking.
 
-    `results` are those of `finalist_results`.
+    `finalists` are the names in the search's order, `results` those of `finalist_results`.
     """
-    loss_in_search = {str(trial.number): trial.value for trial in finished(study)}
-    in_search = list(finalists)  # the recipe itself, then best first
-    rows = []
-    for rank, mean in enumerate(mean_results(results).itertuples(), start=1):
-        name = str(mean.Index)
-        row = [str(rank), name, f"{mean.validation_loss:.5f}", f"{mean.validation_accuracy:.3%}"]
-        before = ["", ""]
-        if name != START:
-            before = [str(in_search.index(name)), f"{loss_in_search[name]:.5f}"]
-        rows.append(row + before)
-    header = ["rank", "trial", "mean loss", "mean accuracy", "rank in search", "loss in search"]
     tune = settings.tune
+    losses = {str(trial.number): trial.value for trial in finished(study)}
+    in_search = {
+        name: [str(rank), f"{losses[name]:.5f}"]
+        for rank, name in enumerate(finalists)
+        if name != START
+    }
+    rows = [
+        [str(rank), name, f"{loss:.5f}", f"{accuracy:.3%}", *in_search.get(name, ["", ""])]
+        for rank, (name, loss, accuracy) in enumerate(mean_results(results).itertuples(), start=1)
+    ]
+    header = ["rank", "trial", "mean loss", "mean accuracy", "rank in search", "loss in search"]
     return (
         "# Finalists\n\n"
         f"The best trials and the recipe that the search started from (`{tune.recipe}`), trained\n"
@@ -97,8 +91,8 @@ def metrics(
         fingerprint=study_digest(settings),
         trials=len(trials),
         pruned=sum(trial.state == TrialState.PRUNED for trial in trials),
-        epochs=sum(len(epochs_of(trial)) for trial in trials),
-        epochs_of_finalists=sum(len(epochs_of(trial)) for trial in finished(finalists_study)),
+        epochs=len(epochs_table(study)),
+        epochs_of_finalists=len(epochs_table(finalists_study)),
         winner_trial=None if winner == START else int(str(winner)),
         winner_validation_loss_mean=means[winner]["validation_loss"],
         winner_validation_accuracy_mean=means[winner]["validation_accuracy"],

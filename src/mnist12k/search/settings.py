@@ -1,12 +1,12 @@
 """The section `tune` of params.yaml, and what a search needs of the other sections."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.files import Section
+from mnist12k.search.space import Point
 
 
 class Tune(Section):
@@ -44,16 +44,10 @@ class SearchSettings(NamedTuple):
     start: Recipe
     train: Train
 
-    def for_point(self, point: Mapping[str, Any], seed: int) -> Train:
+    def for_point(self, point: Point, seed: int) -> Train:
         """Return the training at a point of the space: the start with these values replaced.
 
         Device, determinism and hold-out set are those of the section `train`.
         """
-        return Train(
-            recipe=self.tune.recipe,
-            seed=seed,
-            device=self.train.device,
-            deterministic=self.train.deterministic,
-            validation_size=self.train.validation_size,
-            **self.start.model_dump() | dict(point),
-        )
+        chosen = {"recipe": self.tune.recipe, "seed": seed}
+        return Train(**self.train.model_dump() | self.start.model_dump() | point | chosen)

@@ -2,17 +2,19 @@
 
 learning_rate: {low: 0.05, high: 1, log: true}     a range
 batch_size: [64, 128]                              a list to choose from
-dropout: [{low: 0, high: 0.2}, ...]                a range per element of a list
-schedule:                                          cases, each with parameters of its own
+dropout: [{low: 0, high: 0.2}, ...]                a range per element: dropout.0, dropout.1, ...
+schedule:                                          cases, each with its parameters
 linear: {}
 cosine: {final_fraction: {low: 0, high: 0.1}}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 Scalar = float | int | str | bool
 RANGE_KEYS = {"low", "high", "log"}
+Point = dict[str, Any]  # hyperparameters by name
 
 
 class Range(NamedTuple):
@@ -29,53 +31,52 @@ class Choices(NamedTuple):
     values: tuple[Scalar, ...]
 
 
-class Each(NamedTuple):
-    """A list with a range per element."""
-
-    ranges: tuple[Range, ...]
-
-
 class Cases(NamedTuple):
     """One of the keys of `spaces`, with the parameters that only it has."""
 
     spaces: Mapping[str, "Space"]
 
 
-Dimension = Range | Choices | Each | Cases
+Dimension = Range | Choices | Cases
 Space = Mapping[str, Dimension]
 
 
-def parse_space(content: object) -> Space:
+def parse_space(content: object, prefix: str = "") -> Space:
     """Turn a mapping from params.yaml into a space.
 
-    Raises ValueError, one line that names the parameter, if it is not a space.
+    Raises ValueError, one line: `prefix`, the name of the parameter, and what is wrong with it.
     """
     if not isinstance(content, Mapping):
-        raise ValueError(f"{content!r} is not a mapping of parameters to ranges, lists or cases")
-    return {str(name): _parse(str(name), dimension) for name, dimension in content.items()}
-
-
-def _parse(name: str, content: object) -> Dimension:
-    match content:
-        case [Mapping(), *_]:
-            return Each(tuple(_parse_range(f"{name}.{i}", each) for i, each in enumerate(content)))
-        case [_, *_] if all(isinstance(value, Scalar) for value in content):
-            if len(set(content)) < len(content):
-                raise ValueError(f"{name} = {content} has a duplicate")
-            return Choices(tuple(content))  # type: ignore[arg-type]
-        case []:
-            raise ValueError(f"{name} = [] is empty")
-        case Mapping() if RANGE_KEYS & set(content):
-            return _parse_range(name, content)
-        case Mapping() if content:
-            spaces = {}
-            for case, space in content.items():
-                try:
-                    spaces[str(case)] = parse_space(space)
-                except ValueError as error:
-                    raise ValueError(f"{name}.{case}: {error}") from error
-            return Cases(spaces)
-    raise ValueError(f"{name} = {content!r}: allowed: {{low: ..., high: ...}}, a list, or cases")
+        raise ValueError(
+            f"{prefix}{content!r} is not a mapping of parameters to ranges, lists or cases"
+        )
+    space: dict[str, Dimension] = {}
+    for name, dimension in content.items():
+        where = f"{prefix}{name}"
+        match dimension:
+            case [Mapping(), *_]:
+                for i, each in enumerate(dimension):
+                    space[f"{name}.{i}"] = _parse_range(f"{where}.{i}", each)
+            case Mapping() if RANGE_KEYS & set(dimension):
+                space[str(name)] = _parse_range(where, dimension)
+            case Mapping() if dimension:
+                space[str(name)] = Cases(
+                    {
+                        str(key): parse_space(case, f"{where}.{key}: ")
+                        for key, case in dimension.items()
+                    }
+                )
+            case []:
+                raise ValueError(f"{where} = [] is empty")
+            case [*values] if all(isinstance(value, Scalar) for value in values):
+                if len(set(values)) < len(values):
+                    raise ValueError(f"{where} = {values} has a duplicate")
+                space[str(name)] = Choices(tuple(values))
+            case _:
+                raise ValueError(
+                    f"{where} = {dimension!r}: allowed: {{low: ..., high: ...}}, a list, or cases"
+                )
+    return space
 
 
 def _parse_range(name: str, content: object) -> Range:
@@ -96,27 +97,38 @@ def _parse_range(name: str, content: object) -> Range:
     return Range(low, high, log)
 
 
-def corners(space: Space) -> Iterator[dict[str, Any]]:
+def corners(space: Space) -> Iterator[Point]:
     """Yield points of the space in which every end and every choice occurs at least once."""
-    options = {name: list(_extremes(name, dimension)) for name, dimension in space.items()}
-    first: dict[str, Any] = {}
-    for points in options.values():
-        first |= points[0]
-    for points in options.values():
-        for point in points:
-            yield first | point
+    axes = [
+        list(options(name, dimension, lambda each: (each.low, each.high), corners))
+        for name, dimension in space.items()
+    ]
+    first = {name: value for axis in axes for name, value in axis[0].items()}
+    for point in ({}, *chain(*axes)):
+        yield with_lists(first | point)
 
 
-def _extremes(name: str, dimension: Dimension) -> Iterator[dict[str, Any]]:
+def options(
+    name: str,
+    dimension: Dimension,
+    numbers: Callable[[Range], Iterable[float]],
+    points: Callable[[Space], Iterable[Point]],
+) -> Iterator[Point]:
+    """Yield a parameter's values: `numbers` of a range, all choices, or `points` of each case."""
     match dimension:
-        case Range(low, high):
-            yield from ({name: low}, {name: high})
+        case Range():
+            yield from ({name: value} for value in numbers(dimension))
         case Choices(values):
             yield from ({name: value} for value in values)
-        case Each(ranges):
-            yield {name: [each.low for each in ranges]}
-            yield {name: [each.high for each in ranges]}
         case Cases(spaces):
             for case, space in spaces.items():
-                for point in list(corners(space)) or [{}]:
-                    yield {name: case} | point
+                yield from ({name: case} | point for point in points(space))
+
+
+def with_lists(flat: Mapping[str, Any]) -> Point:
+    """Return a point as in params.yaml: dropout.0, dropout.1, ... become one list."""
+    point: Point = {}
+    for key, value in flat.items():
+        name, dot, _ = key.partition(".")
+        point[name] = [*point.get(name, []), value] if dot else value
+    return point

@@ -45,23 +45,21 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 
     Raises UserError if the storage fails or has another study of the same name.
     """
-    tune = settings.tune
     digest = study_digest(settings) + finalists
     name = f"mnist12k-{digest[:8]}" + (f"-finalists-{finalists[:8]}" if finalists else "")
     try:
         study = optuna.create_study(
-            storage=open_storage(tune.storage),
+            storage=open_storage(settings.tune.storage),
             pruner=NopPruner() if finalists else new_pruner(settings),
             study_name=name,
             load_if_exists=True,
         )
-        known = study.user_attrs.get(DIGEST)
-        if known is None and not study.get_trials(deepcopy=False):
+        if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
             study.set_user_attr(DIGEST, digest)
-            known = digest
+        known = study.user_attrs.get(DIGEST)
     except Exception as error:  # the exception's type depends on the database
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"tune.storage = {without_password(tune)!r}: {reason}") from error
+        raise UserError(f"tune.storage = {without_password(settings.tune)!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage has a study {name} of other inputs; move it away, or change tune.seed"

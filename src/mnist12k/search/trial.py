@@ -2,8 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -16,9 +14,9 @@ from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.processes import this_process
-from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, Point
+from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.space import Cases, Choices, Each, Range, Space, parse_space
+from mnist12k.search.space import Cases, Choices, Point, Range, Space, parse_space, with_lists
 
 EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"  # user attributes of a trial
 
@@ -30,20 +28,22 @@ def run_trial(
 
     Raises optuna.TrialPruned if the pruner stops the trial or it diverges, and NotQueued.
     """
-    if ATTEMPT not in trial.user_attrs:
-        raise NotQueued
-    trial.set_user_attr(PROCESS, this_process())
-    point, seeds = choose_point(trial, settings)
+    trains = start_trial(trial, settings)
     compares_seeds = settings.tune.pruner == "wilcoxon"
     epochs: list[Epoch] = []
-    last_epochs: list[Epoch] = []
+    last_epochs: list[Epoch] = []  # one per seed
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        if not compares_seeds and not last_epochs:  # the first seed
+            report(trial, epoch, epoch.epoch, trains[0].epochs)
+
     try:
-        for number, seed in enumerate(seeds, start=1):
-            reporter = trial if number == 1 and not compares_seeds else None
-            train = settings.for_point(point, seed)
-            last_epochs.append(train_once(train, digits, epochs, reporter))
+        for number, train in enumerate(trains, start=1):
+            network = new_network(train.dropout, train.seed, pick_device(train.device))
+            last_epochs.append(fit(network, *digits, train, on_epoch)[-1])
             if compares_seeds:
-                report(trial, last_epochs[-1], number, len(seeds))
+                report(trial, last_epochs[-1], number, len(trains))
     except UserError as error:  # the training diverged
         raise optuna.TrialPruned from error
     finally:
@@ -51,69 +51,38 @@ def run_trial(
     return statistics.mean(validation_loss(epoch) for epoch in last_epochs)
 
 
-def choose_point(trial: optuna.Trial, settings: SearchSettings) -> tuple[Point, range]:
-    """Return the trial's point of the space and its seeds; a finalist's are already stored."""
-    if POINT in trial.user_attrs:
-        seed = trial.user_attrs[SEED]
-        return trial.user_attrs[POINT], range(seed, seed + 1)
+def start_trial(trial: optuna.Trial, settings: SearchSettings) -> list[Train]:
+    """Return the trainings of a trial from the queue, one per seed; raise NotQueued."""
+    if ATTEMPT not in trial.user_attrs:
+        raise NotQueued
+    trial.set_user_attr(PROCESS, this_process())
+    if POINT in trial.user_attrs:  # a finalist
+        return [settings.for_point(trial.user_attrs[POINT], trial.user_attrs[SEED])]
     tune = settings.tune
     point = suggest(trial, parse_space(tune.space))
-    return point, range(tune.seed, tune.seed + tune.seeds_per_trial)
+    seeds = range(tune.seed, tune.seed + tune.seeds_per_trial)
+    return [settings.for_point(point, seed) for seed in seeds]
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
     """Let the sampler choose a value for each parameter, including those of the chosen cases."""
     for name, dimension in space.items():
         match dimension:
-            case Range():
-                _suggest_number(trial, name, dimension)
+            case Range(low, high, log) if is_integer(name):
+                trial.suggest_int(name, int(low), int(high), log=log)
+            case Range(low, high, log):
+                trial.suggest_float(name, low, high, log=log)
             case Choices(values):
                 trial.suggest_categorical(name, values)
-            case Each(ranges):
-                for index, each in enumerate(ranges):
-                    _suggest_number(trial, f"{name}.{index}", each)
             case Cases(spaces):
                 suggest(trial, spaces[trial.suggest_categorical(name, list(spaces))])
-    return point_of(trial.params)
-
-
-def point_of(suggested: Mapping[str, Any]) -> Point:
-    """Return Optuna's parameters as in params.yaml: dropout.0, dropout.1, ... become one list."""
-    point: Point = {}
-    for key, value in suggested.items():
-        name, dot, _ = key.partition(".")
-        point[name] = [*point.get(name, []), value] if dot else value
-    return point
-
-
-def _suggest_number(trial: optuna.trial.BaseTrial, name: str, within: Range) -> None:
-    if is_integer(name):
-        trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
-    else:
-        trial.suggest_float(name, within.low, within.high, log=within.log)
+    return with_lists(trial.params)
 
 
 def is_integer(name: str) -> bool:
     """Return whether a recipe's parameter is an integer."""
     schema = Recipe.model_json_schema()["properties"][name.partition(".")[0]]
     return "integer" in (kind.get("type") for kind in schema.get("anyOf", [schema]))
-
-
-def train_once(
-    train: Train, digits: tuple[Digits, Digits], epochs: list[Epoch], trial: optuna.Trial | None
-) -> Epoch:
-    """Train from one seed, append every epoch to `epochs`, and return the last one.
-
-    With a `trial`, every epoch is reported to it, and optuna.TrialPruned raised if it is pruned.
-    """
-
-    def on_epoch(epoch: Epoch) -> None:
-        epochs.append(epoch)
-        if trial is not None:
-            report(trial, epoch, epoch.epoch, train.epochs)
-
-    network = new_network(train.dropout, train.seed, pick_device(train.device))
-    return fit(network, *digits, train, on_epoch)[-1]
 
 
 def report(trial: optuna.Trial, epoch: Epoch, step: int, last_step: int) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 import optuna
 import torch
 from optuna.storages import fail_stale_trials
+from optuna.trial import TrialState
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.paths import DATA, store_root
 from mnist12k.search.batch import run_batch
-from mnist12k.search.queue import is_done, queued, requeue_dead
+from mnist12k.search.queue import queued, requeue_dead
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import new_sampler, open_study
 from mnist12k.search.trial import NotQueued, run_trial
@@ -31,8 +32,9 @@ MAX_DEATHS = 10  # of worker processes
 
 def work(settings: SearchSettings, finalists: str = "") -> None:
     """Run the queued trials of a study (see `open_study`); on a CPU with one thread."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if pick_device(settings.train.device).type == "cpu":
         torch.set_num_threads(1)
     digits = split(load_training_digits(DATA), settings.train.validation_size)
@@ -41,18 +43,12 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
     def objective(trial: optuna.Trial) -> float:
         return run_trial(trial, settings, digits)
 
-    while queued(study) and not _is_orphan():
+    while queued(study) and (parent is None or parent.is_alive()):
         if settings.tune.together > 1:
             run_batch(study, settings, digits)
         else:
             study.sampler = new_sampler(settings.tune, study)
             study.optimize(objective, n_trials=1, catch=(NotQueued,))
-
-
-def _is_orphan() -> bool:
-    """Return whether the process that started this one has ended."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
 
 
 def run_workers(
@@ -70,7 +66,8 @@ def run_workers(
         while True:
             requeue_dead(study, unnamed_since)
             fail_stale_trials(study)
-            done = is_done(study)
+            unfinished = (TrialState.WAITING, TrialState.RUNNING)
+            done = not study.get_trials(deepcopy=False, states=unfinished)
             on_change()
             running = pool.count_running()
             if done and not running:
@@ -114,8 +111,9 @@ class ProcessPool:
         """Start a worker."""
         # Spawned, not forked: a fork of a process with threads can hang.
         context = multiprocessing.get_context("spawn")
-        self.processes.append(context.Process(target=work, args=self.arguments, daemon=True))
-        self.processes[-1].start()
+        process = context.Process(target=work, args=self.arguments, daemon=True)
+        process.start()
+        self.processes.append(process)
 
     def count_running(self) -> int:
         """Return how many workers are running; raise UserError if too many have died."""

@@ -50,6 +50,12 @@ def run(settings: Evaluate) -> None:
     interval = binomtest(correct, total).proportion_ci(method="wilson")
 
     write_table(PREDICTIONS, predictions)
+    write_table(EVALUATE_REPORTS / "classes.csv", per_class(matrix))
+    draw_confusion(matrix, EVALUATE_REPORTS / "confusion_matrix.png")
+    draw_mistakes(digits.images.cpu(), predictions, EVALUATE_REPORTS / "mistakes.png")
+    draw_curves(history, EVALUATE_REPORTS / "curves.png")
+    write_text(TRAIN_REPORTS / "model_summary.txt", summarise(network))
+    # Last: it vouches for the other files.
     write_json(
         EVALUATE_METRICS,
         EvaluateMetrics(
@@ -62,11 +68,6 @@ def run(settings: Evaluate) -> None:
             model_md5=file_md5(MODEL),
         ),
     )
-    write_table(EVALUATE_REPORTS / "classes.csv", per_class(matrix))
-    draw_confusion(matrix, EVALUATE_REPORTS / "confusion_matrix.png")
-    draw_mistakes(digits.images.cpu(), predictions, EVALUATE_REPORTS / "mistakes.png")
-    draw_curves(history, EVALUATE_REPORTS / "curves.png")
-    write_text(TRAIN_REPORTS / "model_summary.txt", summarise(network))
     # The closing line of PyTorch's MNIST example, and of the write-up.
     print(
         f"Test set: Average loss: {loss:.4f}, Accuracy: {correct}/{total} ({correct / total:.2%}); "

@@ -63,6 +63,10 @@ def run(settings: Seeds, recipes: Mapping[str, Recipe]) -> None:
         if (name, seed) not in done
     ]
     images = len(load_training_digits(DATA).labels) - settings.validation_size
+
+    def in_order(column: pd.Series) -> pd.Series:
+        return column.map(settings.recipes.index) if column.name == "recipe" else column
+
     print(f"{len(done)} trainings done, {len(todo)} to go, on {images:,} images each")
 
     write_json(RECIPES, current)
@@ -70,12 +74,8 @@ def run(settings: Seeds, recipes: Mapping[str, Recipe]) -> None:
     # A new process, not a fork: a forked process with threads can hang.
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), prepare_worker) as workers:
         for result in workers.imap_unordered(train_once, todo):
-            results = pd.concat([results, pd.DataFrame([result])]).sort_values(
-                ["recipe", "seed"],
-                key=lambda column: (
-                    column.map(settings.recipes.index) if column.name == "recipe" else column
-                ),
-            )
+            results = pd.concat([results, pd.DataFrame([result])])
+            results = results.sort_values(["recipe", "seed"], key=in_order)
             write_table(RESULTS, results)
             summarise(results, images)
             print(
@@ -134,12 +134,12 @@ def summarise(results: pd.DataFrame, images: int) -> None:
         for name, group in results.groupby("recipe", sort=False)
         if len(group) > 1
     }
-    if not summaries:
-        SEEDS_METRICS.unlink(missing_ok=True)  # of recipes that have changed
+    if summaries:
+        write_json(SEEDS_METRICS, {name: each.model_dump() for name, each in summaries.items()})
+        draw_seeds(results[results["recipe"].isin(summaries)], FIGURE)
+    else:  # the files are those of recipes that have changed
+        SEEDS_METRICS.unlink(missing_ok=True)
         FIGURE.unlink(missing_ok=True)
-        return
-    write_json(SEEDS_METRICS, {name: each.model_dump() for name, each in summaries.items()})
-    draw_seeds(results[results["recipe"].isin(summaries)], FIGURE)
 
 
 def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
@@ -147,15 +147,16 @@ def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
     # pandas' own mean and deviation round their last digits.
     accuracies = results["test_accuracy"].tolist()
     mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-    half = stats.t.ppf(0.975, len(accuracies) - 1) * deviation / math.sqrt(len(accuracies))
+    error = deviation / math.sqrt(len(accuracies))
+    low, high = stats.t.interval(0.95, len(accuracies) - 1, mean, error)
     return SeedsSummary(
         trainings=len(accuracies),
         epochs=int(results["epochs"].iloc[0]),
         training_images=images,
         test_accuracy_mean=mean,
         test_accuracy_sd=deviation,
-        test_accuracy_mean_low=float(mean - half),
-        test_accuracy_mean_high=float(mean + half),
+        test_accuracy_mean_low=float(low),
+        test_accuracy_mean_high=float(high),
         test_accuracy_lowest=min(accuracies),
         test_accuracy_highest=max(accuracies),
         seconds_mean=statistics.mean(results["seconds"].tolist()),

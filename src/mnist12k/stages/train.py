@@ -21,15 +21,15 @@ from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
 from mnist12k.paths import CHECKPOINTS, DATA, MODEL
 from mnist12k.stages.progress import Progress
 
-Tracked = Callable[[Train], AbstractContextManager[Callable[[Epoch], None]]]
+Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
 
 
 def run(settings: Train, tracked: Tracked) -> None:
     """Train; write the model, its history and its metrics.
 
-    `tracked` is entered before the first epoch and left when every file is written; it yields the
-    function that logs an epoch. An interrupted training resumes from its last completed epoch; a
-    failed one restores the previous outputs.
+    `tracked` gets whether the training resumes, is entered before the first epoch and left when
+    every file is written; it yields the function that logs an epoch. An interrupted training
+    resumes from its last completed epoch; a failed one restores the previous outputs.
     """
     with restore_on_failure([MODEL, HISTORY, TRAIN_METRICS], CHECKPOINTS / "last-good"):
         _train(settings, tracked)
@@ -57,7 +57,7 @@ def _train(settings: Train, tracked: Tracked) -> None:
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
     started = time.time() - sum(epoch.seconds for epoch in completed)
-    with tracked(settings) as log_epoch:
+    with tracked(settings, bool(completed)) as log_epoch:
         for epoch in completed:
             log_epoch(epoch)
 

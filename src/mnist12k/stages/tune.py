@@ -39,21 +39,24 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
     `tracked` is called whenever trials.csv has new rows, and at the end. An interrupted search
     resumes where it stopped.
     """
+    tune = settings.tune
     study = open_study(settings)
 
+    def write_trials() -> None:
+        write_table(TRIALS, trials_table(study))
+        write_table(TRIAL_EPOCHS, epochs_table(study))
+
     def on_finished() -> None:
-        write_trials(study)
+        write_trials()
         tracked()
 
-    requeue_dead(study, {})
-    fill_queue(study, settings.tune)
+    fill_queue(study, tune)
     run_queue(settings, study, "", on_finished)
 
-    finalists = choose_finalists(study, settings.tune)
-    digest = finalists_digest(finalists, settings.tune)
+    finalists = choose_finalists(study, tune)
+    digest = finalists_digest(finalists, tune)
     finalists_study = open_study(settings, digest)
-    requeue_dead(finalists_study, {})
-    queue_finalists(finalists_study, finalists, settings.tune)
+    queue_finalists(finalists_study, finalists, tune)
     run_queue(settings, finalists_study, digest, lambda: None)
     results = finalist_results(finalists_study, finalists)
     if results.empty:
@@ -61,11 +64,10 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
             "tune: every trial and the recipe itself diverged; search lower learning rates"
         )
 
-    write_trials(study)
+    write_trials()
     write_table(FINALISTS, results)
     write_text(RANKING, ranking(settings, study, finalists, results))
-    winner = finalists[results["trial"].iloc[0]]
-    best = {"recipe": settings.tune.recipe, "seed": settings.tune.seed, **winner}
+    best = {"recipe": tune.recipe, "seed": tune.seed, **finalists[results["trial"].iloc[0]]}
     write_best(best, BEST_PARAMS)
     write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
     draw_study(study, TUNE_REPORTS)
@@ -74,21 +76,14 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
     print(f"train it with: {train_command(best)}")
 
 
-def write_trials(study: optuna.Study) -> None:
-    """Write trials.csv and epochs.csv."""
-    write_table(TRIALS, trials_table(study))
-    write_table(TRIAL_EPOCHS, epochs_table(study))
-
-
 def run_queue(
     settings: SearchSettings, study: optuna.Study, finalists: str, on_finished: Callable[[], None]
 ) -> None:
     """Run the queued trials and print each result; call `on_finished` after one or several."""
+    requeue_dead(study, {})
     printed = {trial.number for trial in finished(study)}
-    print(
-        f"{study.study_name}: {len(printed)} trials finished, {len(queued(study))} to go",
-        flush=True,
-    )
+    counts = f"{len(printed)} trials finished, {len(queued(study))} to go"
+    print(f"{study.study_name}: {counts}", flush=True)
 
     def on_change() -> None:
         new = [trial for trial in finished(study) if trial.number not in printed]
@@ -103,10 +98,9 @@ def run_queue(
 
 def result_line(trial: FrozenTrial) -> str:
     """Return a trial's result and hyperparameters."""
-    point = trial.user_attrs.get(POINT, trial.params)
     values = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in point.items()
+        for name, value in trial.user_attrs.get(POINT, trial.params).items()
     ] or ["the recipe itself"]
     if SEED in trial.user_attrs:
         values.append(f"seed {trial.user_attrs[SEED]}")

@@ -22,10 +22,11 @@ from mnist12k.tracking.log_search import log_search
 from mnist12k.tracking.model import log_model
 from mnist12k.tracking.registry import register
 from mnist12k.tracking.runs import (
+    MODEL_MD5,
     create_run,
     end_abandoned_runs,
     find_runs,
-    is_abandoned,
+    is_interrupted,
     log_epochs,
     log_metrics,
     log_params,
@@ -61,10 +62,11 @@ class Results(NamedTuple):
 def publish(params: Params) -> list[str]:
     """Complete the run of the training in the workspace; return one line per change.
 
-    The run is the one with the training's fingerprint. Whatever it lacks is added from reports/
-    and models/. Other runs with that fingerprint are deleted, except live ones. A run that shows
-    the same files already is left unchanged. The study in reports/backprop and the search in
-    reports/tune are logged as well; a damaged file of the optional search is only a warning.
+    The run is the one with the training's fingerprint and its model's MD5; else one that was
+    interrupted on this machine, else a new one. Whatever it lacks is added from reports/ and
+    models/. A run that shows the same files already is left unchanged, and none is ever deleted.
+    The study in reports/backprop and the search in reports/tune are logged as well; a damaged file
+    of the optional search is only a warning.
 
     Raises UserError if there is no training, if params.yaml, data or code have changed since, or
     if a file of the training, the evaluation or the study is missing or damaged.
@@ -99,7 +101,11 @@ def _publish_training(params: Params) -> list[str]:
     for path in results.files():
         client.log_artifact(run_id, str(path), path.parent.name)
     model_uri = _logged_model(client, experiment_id, run_id) or log_model(run_id)
-    tags = {"device": metrics.device, "mlflow.note.content": _description(results)}
+    tags = {
+        MODEL_MD5: file_md5(MODEL),
+        "device": metrics.device,
+        "mlflow.note.content": _description(results),
+    }
     if results.evaluation:
         done += _log_evaluation(client, run_id, model_uri, results.evaluation, params)
         tags[PUBLISHED] = digest
@@ -129,16 +135,15 @@ def _read_results(settings: Train) -> Results:
 def _select_run(
     client: MlflowClient, experiment_id: str, fingerprint: str, digest: str
 ) -> Run | None:
-    """Return the run that shows these files, else the latest; delete the others but live ones."""
-    runs = [
-        run
-        for run in find_runs(client, experiment_id, fingerprint)
-        if run.info.status != "RUNNING" or is_abandoned(run)
+    """Return the run that shows these files, or has this model, or was interrupted here."""
+    runs = find_runs(client, experiment_id, fingerprint)
+    model = file_md5(MODEL)
+    candidates = [
+        *(run for run in runs if run.data.tags.get(PUBLISHED) == digest),
+        *(run for run in runs if run.data.tags.get(MODEL_MD5) == model),
+        *(run for run in runs if is_interrupted(run) and MODEL_MD5 not in run.data.tags),
     ]
-    runs.sort(key=lambda run: run.data.tags.get(PUBLISHED) != digest)  # stable: latest first
-    for superseded in runs[1:]:
-        client.delete_run(superseded.info.run_id)
-    return runs[0] if runs else None
+    return candidates[0] if candidates else None
 
 
 def _logged_model(client: MlflowClient, experiment_id: str, run_id: str) -> str | None:

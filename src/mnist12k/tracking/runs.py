@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
-import git
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.meta_dataset import MetaDataset
@@ -17,12 +16,13 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
-from mnist12k.fingerprint import folder_md5, training_fingerprint
-from mnist12k.paths import DATA
+from mnist12k.fingerprint import file_md5, folder_md5, git_state, training_fingerprint
+from mnist12k.paths import DATA, MODEL
 from mnist12k.processes import is_gone, this_process
-from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
+from mnist12k.tracking.store import BestEffort, connect, reason, retry_on_conflict, warn
 
-FINGERPRINT, PROCESS = "mnist12k.fingerprint", "mnist12k.process"  # tags
+# Tags: what went into a training, what came out (the MD5 of its model), and who logs it.
+FINGERPRINT, MODEL_MD5, PROCESS = "mnist12k.fingerprint", "mnist12k.model", "mnist12k.process"
 VERSIONS = ("dvc", "mlflow", "numpy", "torch", "torchvision")
 EPOCH_METRICS = {  # the columns of history.csv
     "learning_rate": "learning_rate",
@@ -36,11 +36,12 @@ BATCH_SIZE = 1000  # metrics per request, MLflow's limit
 
 
 @contextmanager
-def live_run(settings: Train) -> Iterator[Callable[[Epoch], None]]:
+def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[[Epoch], None]]:
     """Keep a run open while the block trains; yield the function that logs an epoch.
 
-    The run ends as FINISHED, as KILLED on Ctrl-C, or as FAILED. Tracking errors never stop the
-    training: `publish` completes the run.
+    A training that resumes continues the run that was interrupted on this machine. The run ends as
+    FINISHED, as KILLED on Ctrl-C, or as FAILED. Tracking errors never stop the training: `publish`
+    completes the run.
     """
     best_effort = BestEffort()
     started = time.time()
@@ -48,10 +49,14 @@ def live_run(settings: Train) -> Iterator[Callable[[Epoch], None]]:
     def start() -> tuple[MlflowClient, str, SystemMetricsMonitor]:
         client, experiment_id = connect()
         end_abandoned_runs(client, experiment_id)
-        run_id = create_run(client, experiment_id, settings, started)
+        run = interrupted_run(client, experiment_id, settings) if resumes else None
+        run_id = run or create_run(client, experiment_id, settings, started)
+        logged.update(point.step for point in client.get_metric_history(run_id, "seconds"))
         monitor = SystemMetricsMonitor(run_id)
         monitor.start()
         return client, run_id, monitor
+
+    logged: set[int] = set()
 
     run = best_effort(start)
     if run is None:
@@ -61,12 +66,14 @@ def live_run(settings: Train) -> Iterator[Callable[[Epoch], None]]:
 
     def log_epoch(epoch: Epoch) -> None:
         history = pd.DataFrame([epoch])
-        best_effort(lambda: log_epochs(client, run_id, history, time.time() - epoch.seconds))
+        begun = time.time() - epoch.seconds
+        best_effort(lambda: log_epochs(client, run_id, history, begun, skip=logged))
 
     status = "FAILED"
     try:
         yield log_epoch
         status = "FINISHED"
+        best_effort(lambda: client.set_tag(run_id, MODEL_MD5, file_md5(MODEL)))
     except KeyboardInterrupt:
         status = "KILLED"
         raise
@@ -92,6 +99,21 @@ def create_run(client: MlflowClient, experiment_id: str, settings: Train, starte
     inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
     retry_on_conflict(lambda: client.log_inputs(run_id, inputs))
     return run_id
+
+
+def interrupted_run(client: MlflowClient, experiment_id: str, settings: Train) -> str | None:
+    """Reopen the latest run of a training that was interrupted on this machine; return its id."""
+    for run in find_runs(client, experiment_id, training_fingerprint(settings)):
+        if is_interrupted(run):
+            client.update_run(run.info.run_id, "RUNNING")
+            client.set_tag(run.info.run_id, PROCESS, this_process())
+            return str(run.info.run_id)
+    return None
+
+
+def is_interrupted(run: Run) -> bool:
+    """Return whether a run has neither finished nor failed, and its process is gone."""
+    return run.info.status in ("RUNNING", "KILLED") and is_gone(run.data.tags.get(PROCESS, ""))
 
 
 def find_runs(client: MlflowClient, experiment_id: str, fingerprint: str) -> list[Run]:
@@ -163,9 +185,8 @@ def _environment() -> dict[str, str]:
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
     try:
-        repository = git.Repo(search_parent_directories=True)
-        tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
-        tags["git.clean"] = str(not repository.is_dirty()).lower()
-    except (git.InvalidGitRepositoryError, ValueError):
-        pass  # a copy of the files without the repository, or one without a commit
+        if state := git_state():
+            tags["mlflow.source.git.commit"], tags["git.clean"] = state
+    except Exception as error:  # no git, or a repository that it cannot read
+        warn(f"the git commit is not logged ({reason(error)})")
     return tags

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, without_passwords
 from mnist12k.paths import store_root
 
 T = TypeVar("T")
@@ -101,10 +101,16 @@ def errors_as_user_errors() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return the cause of a tracking error in one line."""
+    """Return the cause of a tracking error in one line, without passwords."""
     if is_unauthenticated(error):
         return "the server rejects this MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    cause: BaseException = error
+    while isinstance(cause, MlflowException | SQLAlchemyError) and (
+        inner := getattr(cause, "orig", None) or cause.__cause__ or cause.__context__
+    ):
+        cause = inner  # what the database says, not what SQLAlchemy advises
+    lines = (str(cause).strip() or str(error).strip() or type(cause).__name__).splitlines()
+    return without_passwords(lines[0][:200])
 
 
 def is_unauthenticated(error: Exception) -> bool:
@@ -119,7 +125,7 @@ def already_exists(error: MlflowException) -> bool:
 
 def warn(message: str) -> None:
     """Print one warning line to standard error."""
-    print(f"mnist12k: warning: {message}", file=sys.stderr, flush=True)
+    print(f"mnist12k: warning: {without_passwords(message)}", file=sys.stderr, flush=True)
 
 
 def retry_on_conflict(action: Callable[[], T]) -> T:
@@ -155,6 +161,9 @@ def _sqlite_uri(database: Path) -> str:
 
 def _experiment_id(client: MlflowClient, artifacts: str | None) -> str:
     if experiment := client.get_experiment_by_name(EXPERIMENT):
+        if experiment.lifecycle_stage == "deleted":  # which keeps its name reserved
+            client.restore_experiment(experiment.experiment_id)
+            warn(f"the experiment {EXPERIMENT} was deleted, and is restored")
         return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))

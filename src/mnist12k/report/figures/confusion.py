@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -28,11 +29,10 @@ def draw_confusion(matrix: pd.DataFrame, path: Path) -> None:
     counts = matrix.to_numpy()
     axes.imshow(counts.clip(min=0.5), cmap="Blues", norm=LogNorm(vmin=0.5))
     middle = counts.max() ** 0.6
-    for label, row in enumerate(counts.tolist()):
-        for prediction, count in enumerate(row):
-            if count:
-                colour = "white" if count > middle else "black"
-                axes.text(prediction, label, str(count), ha="center", va="center", color=colour)
+    for (label, prediction), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if count > middle else "black"
+            axes.text(prediction, label, str(count), ha="center", va="center", color=colour)
     axes.set(xticks=range(10), yticks=range(10), xlabel="prediction", ylabel="label")
     wrong = counts.sum() - counts.trace()
     axes.set_title(f"{counts.sum():,} test images, {wrong:,} misclassified")
@@ -51,8 +51,7 @@ def draw_mistakes(images: Tensor, predictions: pd.DataFrame, path: Path) -> None
     title = f"The {len(drawn)} most confident of {len(wrong)} mistakes"
     figure.suptitle(title if len(wrong) else "No mistakes")
     grid = figure.subplots(4, 5).flat
-    columns = drawn[["index", "label", "prediction", "probability"]]
-    rows = columns.itertuples(index=False)
+    rows = drawn[["index", "label", "prediction", "probability"]].itertuples(index=False)
     for axes, (index, label, prediction, probability) in zip(grid, rows, strict=False):
         axes.imshow(images[index].numpy(), cmap="gray_r", vmin=0, vmax=255)
         axes.set_title(f"{label} read as {prediction}, {probability:.0%}\n# {index}", fontsize=8)

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,14 +34,14 @@ def trace(network: nn.Module) -> list[Row]:
     def record(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal field, stride
         multiply_adds = 0
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-            field += (_side(layer.kernel_size) - 1) * stride
-            stride *= _side(layer.stride)
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):  # sizes are an int or a pair
+            field += (int(np.max(layer.kernel_size)) - 1) * stride
+            stride *= int(np.max(layer.stride))
         if isinstance(layer, nn.Conv2d):
             multiply_adds = layer.weight.numel() * math.prod(output.shape[2:])
+        shape = tuple(output.shape[1:])
         parameters = sum(p.numel() for p in layer.parameters())
-        name = type(layer).__name__
-        rows.append(Row(name, tuple(output.shape[1:]), parameters, multiply_adds, field))
+        rows.append(Row(type(layer).__name__, shape, parameters, multiply_adds, field))
 
     leaves = [layer for layer in network.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(record) for layer in leaves]
@@ -62,48 +63,40 @@ def summarise(network: nn.Module) -> str:
     Sizes are in MiB, labelled MB as in torchsummary; the backward pass is taken to need as much
     memory as the forward pass.
     """
+    line = "{:>20}  {:>25} {:>15}".format
+    shapes, fields = [], []
     rows = trace(network)
+    for number, row in enumerate(rows, start=1):
+        name = f"{row.kind}-{number}"
+        shapes.append(line(name, str([-1, *row.shape]), f"{row.parameters:,}"))
+        if row.multiply_adds:
+            field = f"{row.receptive_field} x {row.receptive_field}"
+            fields.append(line(name, field, f"{row.multiply_adds:,}"))
     total = sum(p.numel() for p in network.parameters())
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
     input_size = math.prod(IMAGE_SHAPE) * FLOAT / MIB
     pass_size = 2 * sum(math.prod(row.shape) for row in rows) * FLOAT / MIB
     parameter_size = total * FLOAT / MIB
-    names = [f"{row.kind}-{number}" for number, row in enumerate(rows, start=1)]
     double, single = "=" * 64, "-" * 64
-    return "\n".join(
-        [
-            single,
-            f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}",
-            double,
-            *(
-                f"{name:>20}  {[-1, *row.shape]!s:>25} {row.parameters:>15,}"
-                for name, row in zip(names, rows, strict=True)
-            ),
-            double,
-            f"Total params: {total:,}",
-            f"Trainable params: {trainable:,}",
-            f"Non-trainable params: {total - trainable:,}",
-            single,
-            f"Input size (MB): {input_size:.2f}",
-            f"Forward/backward pass size (MB): {pass_size:.2f}",
-            f"Params size (MB): {parameter_size:.2f}",
-            f"Estimated Total Size (MB): {input_size + pass_size + parameter_size:.2f}",
-            single,
-            "",
-            f"{'Layer (type)':>20}  {'Receptive field':>25} {'Multiply-adds':>15}",
-            double,
-            *(
-                f"{name:>20}  {f'{row.receptive_field} x {row.receptive_field}':>25} "
-                f"{row.multiply_adds:>15,}"
-                for name, row in zip(names, rows, strict=True)
-                if row.multiply_adds
-            ),
-            double,
-            f"Multiply-adds of one image: {sum(row.multiply_adds for row in rows):,}",
-            "",
-        ]
-    )
-
-
-def _side(size: int | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else size[0]
+    lines = [
+        single,
+        line("Layer (type)", "Output Shape", "Param #"),
+        double,
+        *shapes,
+        double,
+        f"Total params: {total:,}",
+        f"Trainable params: {trainable:,}",
+        f"Non-trainable params: {total - trainable:,}",
+        single,
+        f"Input size (MB): {input_size:.2f}",
+        f"Forward/backward pass size (MB): {pass_size:.2f}",
+        f"Params size (MB): {parameter_size:.2f}",
+        f"Estimated Total Size (MB): {input_size + pass_size + parameter_size:.2f}",
+        f"{single}\n",
+        line("Layer (type)", "Receptive field", "Multiply-adds"),
+        double,
+        *fields,
+        double,
+        f"Multiply-adds of one image: {sum(row.multiply_adds for row in rows):,}\n",
+    ]
+    return "\n".join(lines)

@@ -1,37 +1,27 @@
 """Collect what the page shows from the files that the other stages have written."""
 
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import git
 import torch
 
+from mnist12k import outputs
 from mnist12k.backprop.settings import Backprop
 from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.digits.settings import Fetch
 from mnist12k.files import read_json
-from mnist12k.outputs import (
-    BACKPROP_METRICS,
-    BackpropMetrics,
-    read_evaluate_metrics,
-    read_hill,
-    read_history,
-    read_losses,
-    read_predictions,
-    read_train_metrics,
-)
 from mnist12k.paths import BENCHMARKS, DATA, MODEL
+from mnist12k.report.page import results
 from mnist12k.report.page.backprop import backprop_content, backprop_data
 from mnist12k.report.page.network import digits_data, network_content, network_data
-from mnist12k.report.page.provenance import provenance
 from mnist12k.report.page.render import columns, render
-from mnist12k.report.page.results import (
-    benchmarks,
-    calibration,
-    confusion,
-    optional,
-    result,
-    search,
-    seeds,
-)
+
+PACKAGES = ("mnist12k", "torch", "torchvision", "numpy", "dvc", "mlflow", "optuna")
 
 
 def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
@@ -41,32 +31,59 @@ def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
     warning on stderr if their files are damaged. Raises UserError if another file is missing or
     damaged.
     """
-    trained, evaluated = read_train_metrics(), read_evaluate_metrics()
-    history = columns(read_history(trained))
-    predictions = read_predictions(evaluated)
+    trained, evaluated = outputs.read_train_metrics(), outputs.read_evaluate_metrics()
+    history = columns(outputs.read_history(trained))
+    predictions = outputs.read_predictions(evaluated)
     network = load_network(MODEL, torch.device("cpu"))
-    searched = optional("search", search)
-
+    metrics = read_json(outputs.BACKPROP_METRICS, outputs.BackpropMetrics)
+    search = results.optional("search", results.search)
     content = {
-        **backprop_content(backprop, read_json(BACKPROP_METRICS, BackpropMetrics)),
+        **backprop_content(backprop, metrics),
         **network_content(network),
-        "result": result(evaluated),
+        "result": results.result(evaluated),
         "train": train,
         "trained": trained,
         "evaluated": evaluated,
         "history": history,
-        "confusion": confusion(predictions),
-        "calibration": calibration(predictions),
-        "seeds": optional("seeds study", seeds),
-        "search": searched,
-        "benchmarks": benchmarks(BENCHMARKS),
-        "provenance": provenance(train, fetch, trained, evaluated),
+        "confusion": results.confusion(predictions),
+        "calibration": results.calibration(predictions),
+        "seeds": results.optional("seeds study", results.seeds),
+        "search": search,
+        "benchmarks": results.benchmarks(BENCHMARKS),
+        "provenance": _provenance(train, fetch, trained, evaluated),
     }
     data = {
-        "backprop": backprop_data(backprop, read_losses(), read_hill()),
+        "backprop": backprop_data(backprop, outputs.read_losses(), outputs.read_hill()),
         "network": network_data(network),
         "digits": digits_data(network, load_test_digits(DATA), predictions),
         "history": history,
-        "trials": searched and searched["trials"],
+        "trials": search and search["trials"],
     }
     return render(content, data)
+
+
+def _provenance(
+    train: Train, fetch: Fetch, trained: outputs.TrainMetrics, evaluated: outputs.EvaluateMetrics
+) -> dict[str, dict[str, Any]]:
+    """Return how the results were obtained: names and values by heading."""
+    return {
+        "Code and model": {
+            "git commit": commit(Path()) or "not in a git repository",
+            "training fingerprint": trained.fingerprint,
+            "MD5 of models/cnn.pt": evaluated.model_md5,
+            "trained on": trained.device,
+            "training time in seconds": trained.seconds,
+        },
+        "Training settings": train.model_dump(exclude_none=True),
+        "SHA-256 of the data": fetch.sha256,
+        "Versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+    }
+
+
+def commit(folder: Path) -> str | None:
+    """Return the current commit's digest, None outside of git or before the first commit."""
+    try:
+        return git.Repo(folder, search_parent_directories=True).head.commit.hexsha
+    except (git.InvalidGitRepositoryError, ValueError):
+        return None

@@ -5,33 +5,48 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
-from mnist12k.cnn.architecture import Convolution
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.network import MEAN, STD, Network
 from mnist12k.digits.dataset import Digits
 from mnist12k.files import damaged
 from mnist12k.outputs import PREDICTIONS
-from mnist12k.report.figures.model_summary import Row, trace
+from mnist12k.report.figures.model_summary import trace
 
 IMAGES = 12  # per cell of the confusion matrix, and of the hardest ones
 
 
 def network_content(network: Network) -> dict[str, Any]:
-    """Return the layers for the diagram and the table."""
-    rows = trace(network)
-    starts = [number for number, row in enumerate(rows) if row.kind == "Conv2d"]
-    ends = [*starts[1:], len(rows)]
+    """Return the layers for the diagram and the table, each a convolution and what follows it."""
+    table = pd.DataFrame(trace(network))
+    groups = table.groupby((table["kind"] == "Conv2d").cumsum())
+    layers = []
+    for convolution, (_, rows) in zip(network.architecture, groups, strict=True):
+        if convolution is network.architecture[-1]:
+            operations, output = "mean over each map", "averaged"
+        elif convolution.pool:
+            operations, output = "batch norm, ReLU, 2 × 2 max-pool", "pooled"
+        else:
+            operations, output = "batch norm, ReLU", "convolved"
+        kernel = f"{convolution.kernel} × {convolution.kernel} convolution"
+        channels, side, _ = rows["shape"].iloc[-1]
+        layers.append(
+            {
+                "operations": f"{kernel}, {operations}",
+                "output": output,
+                "channels": channels,
+                "side": side,
+                "parameters": rows["parameters"].sum(),
+                "multiply_adds": rows["multiply_adds"].sum(),
+                "receptive_field": rows["receptive_field"].iloc[0],
+            }
+        )
     return {
-        "layers": [
-            _layer(convolution, rows[start:end])
-            for convolution, start, end in zip(network.architecture, starts, ends, strict=True)
-        ],
-        "parameters": sum(row.parameters for row in rows),
-        "multiply_adds": sum(row.multiply_adds for row in rows),
+        "layers": layers,
+        "parameters": table["parameters"].sum(),
+        "multiply_adds": table["multiply_adds"].sum(),
     }
 
 
@@ -44,7 +59,7 @@ def network_data(network: Network) -> dict[str, Any]:
         "std": STD,
         "epsilon": network.get_submodule("blocks.0.norm").eps,
         "architecture": [convolution._asdict() for convolution in network.architecture],
-        "weights": base64.b64encode(flat.astype("<f4").tobytes()).decode(),
+        "weights": _base64(flat.astype("<f4")),
     }
 
 
@@ -56,50 +71,30 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
     """
     if predictions["label"].tolist() != digits.labels.tolist():
         raise damaged(PREDICTIONS, "its labels are not those of the test images")
-    probabilities = F.softmax(predict(network, digits.images), dim=1)
-    of_label = probabilities.gather(1, digits.labels.unsqueeze(1)).squeeze(1)
-    hardest = predictions.assign(of_label=of_label.numpy()).sort_values("of_label", kind="stable")
-    shown = hardest.groupby(["label", "prediction"]).head(IMAGES)
-    indices = sorted(shown.index)
-    position = {index: number for number, index in enumerate(indices)}
+    probabilities = F.softmax(predict(network, digits.images), dim=1).numpy()
+    of_label = probabilities[np.arange(len(predictions)), predictions["label"]]
+    hardest = predictions.assign(of_label=of_label).sort_values("of_label", kind="stable")
+    cells = hardest.groupby(["label", "prediction"])
+    shown = cells.head(IMAGES).sort_index()
+    position = pd.Series(range(len(shown)), shown.index)
     return {
-        "pixels": _base64(digits.images[indices]),
+        "pixels": _base64(digits.images.numpy()[shown.index]),
         "images": [
             {
                 "index": index,
-                "label": int(predictions["label"][index]),
-                "prediction": int(predictions["prediction"][index]),
+                "label": label,
+                "prediction": prediction,
                 "probabilities": [round(p, 5) for p in probabilities[index].tolist()],
             }
-            for index in indices
+            for index, label, prediction in shown[["label", "prediction"]].itertuples()
         ],
         "cells": {
-            f"{label}{prediction}": [position[index] for index in cell.index]
-            for (label, prediction), cell in shown.groupby(["label", "prediction"])
+            f"{label}{prediction}": position[cell.index[:IMAGES]].tolist()
+            for (label, prediction), cell in cells
         },
-        "hardest": [position[index] for index in hardest.index[:IMAGES]],
+        "hardest": position[hardest.index[:IMAGES]].tolist(),
     }
 
 
-def _base64(images: Tensor) -> str:
-    return base64.b64encode(images.to(torch.uint8).numpy().tobytes()).decode()
-
-
-def _layer(convolution: Convolution, rows: list[Row]) -> dict[str, Any]:
-    """Describe a convolution and the layers that follow it, up to the next one."""
-    is_block = any(row.kind == "BatchNorm2d" for row in rows)
-    pooled = any(row.kind == "MaxPool2d" for row in rows)
-    channels, side, _ = rows[-1].shape
-    operations = [
-        f"{convolution.kernel} × {convolution.kernel} convolution",
-        "batch norm, ReLU" if is_block else "mean over each map",
-    ]
-    return {
-        "operations": ", ".join([*operations, *(["2 × 2 max-pool"] if pooled else [])]),
-        "output": "pooled" if pooled else "convolved" if is_block else "averaged",
-        "channels": channels,
-        "side": side,
-        "parameters": sum(row.parameters for row in rows),
-        "multiply_adds": sum(row.multiply_adds for row in rows),
-        "receptive_field": rows[0].receptive_field,
-    }
+def _base64(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode()

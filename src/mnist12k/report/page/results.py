@@ -2,29 +2,18 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from scipy.stats import binomtest
 
+from mnist12k import outputs
 from mnist12k.errors import UserError
 from mnist12k.files import damaged, read_json
-from mnist12k.outputs import (
-    FINALISTS,
-    RESULTS,
-    SEEDS_METRICS,
-    TRIALS,
-    TUNE_METRICS,
-    EvaluateMetrics,
-    SeedsSummary,
-    TuneMetrics,
-    read_finalists,
-    read_results,
-    read_trials,
-)
+from mnist12k.outputs import FINALISTS, RESULTS, SEEDS_METRICS, TRIALS, TUNE_METRICS
 from mnist12k.paths import BEST_PARAMS
 from mnist12k.report.figures.confusion import confusion_matrix
 
@@ -45,13 +34,12 @@ class Accuracy(NamedTuple):
     dots: Sequence[float] = ()
 
 
-def result(evaluated: EvaluateMetrics) -> Content:
+def result(evaluated: outputs.EvaluateMetrics) -> Content:
     """Return the test accuracies of the network and the write-up, and a scale for both."""
     low, high = evaluated.test_accuracy_low, evaluated.test_accuracy_high
-    write_up = wilson(WRITE_UP_CORRECT, WRITE_UP_TOTAL)
     rows = [
         Accuracy("this network", evaluated.test_accuracy, low, high),
-        Accuracy("the write-up", WRITE_UP_CORRECT / WRITE_UP_TOTAL, *write_up),
+        _accuracy("the write-up", WRITE_UP_CORRECT, WRITE_UP_TOTAL),
     ]
     return {"rows": rows, "scale": _scale(rows)}
 
@@ -77,20 +65,15 @@ def calibration(predictions: pd.DataFrame) -> Content:
         f"{low * 100:g} to {high * 100:g}\N{NO-BREAK SPACE}%"
         for low, high in pairwise(CONFIDENCE_EDGES)
     ]
-    table = pd.DataFrame(
-        {
-            "bin": pd.cut(predictions["probability"], edges, right=False, labels=names),
-            "confidence": predictions["probability"],
-            "correct": predictions["label"] == predictions["prediction"],
-        }
-    )
-    bins = table.groupby("bin", observed=True).agg(
-        images=("correct", "size"), correct=("correct", "sum"), confidence=("confidence", "mean")
+    table = predictions.assign(correct=predictions["label"] == predictions["prediction"])
+    bin_of = pd.cut(table["probability"], edges, right=False, labels=names)
+    bins = table.groupby(bin_of, observed=True).agg(
+        images=("correct", "size"), correct=("correct", "sum"), confidence=("probability", "mean")
     )
     gaps = (bins["confidence"] - bins["correct"] / bins["images"]).abs()
     return {
         "bins": [
-            (Accuracy(name, correct / images, *wilson(correct, images), (confidence,)), images)
+            (_accuracy(name, correct, images, (confidence,)), images)
             for name, images, correct, confidence in bins.itertuples()
         ],
         "error": float((gaps * bins["images"]).sum() / len(predictions)),
@@ -101,17 +84,16 @@ def seeds() -> Content | None:
     """Return each recipe's test accuracies and their mean, None if the study has not been run."""
     if not (SEEDS_METRICS.is_file() and RESULTS.is_file()):
         return None
-    results = read_results()
-    summaries = read_json(SEEDS_METRICS, dict[str, SeedsSummary])
-    if not summaries:
-        raise damaged(SEEDS_METRICS, "it has no recipe")
+    summaries = read_json(SEEDS_METRICS, dict[str, outputs.SeedsSummary])
+    groups = outputs.read_results().groupby("recipe")["test_accuracy"]
+    trainings = {name: summary.trainings for name, summary in summaries.items()}
+    if not trainings or groups.size().to_dict() != trainings:
+        raise damaged(RESULTS, f"its trainings are not those counted in {SEEDS_METRICS}")
     rows = []
     for name, summary in summaries.items():
-        accuracies = results.loc[results["recipe"] == name, "test_accuracy"].tolist()
-        if len(accuracies) != summary.trainings:
-            raise damaged(RESULTS, f"it should have {summary.trainings} trainings of {name}")
         interval = summary.test_accuracy_mean_low, summary.test_accuracy_mean_high
-        rows.append(Accuracy(name, summary.test_accuracy_mean, *interval, accuracies))
+        dots = groups.get_group(name).tolist()
+        rows.append(Accuracy(name, summary.test_accuracy_mean, *interval, dots))
     return {"rows": rows, "summaries": summaries, "scale": _scale(rows)}
 
 
@@ -119,21 +101,16 @@ def search() -> Content | None:
     """Return the search's trials, finalists and winner, None if it has not been finished."""
     if not all(path.is_file() for path in (TUNE_METRICS, TRIALS, FINALISTS, BEST_PARAMS)):
         return None
-    metrics = read_json(TUNE_METRICS, TuneMetrics)
-    finalists = (
-        read_finalists()
-        .groupby("trial", sort=False)
-        .agg(
-            seeds=("seed", "size"),
-            loss=("validation_loss", "mean"),
-            accuracy=("validation_accuracy", "mean"),
-        )
-        .sort_values("loss")
-        .reset_index()
+    metrics = read_json(TUNE_METRICS, outputs.TuneMetrics)
+    by_trial = outputs.read_finalists().groupby("trial", sort=False, as_index=False)
+    finalists = by_trial.agg(
+        seeds=("seed", "size"),
+        loss=("validation_loss", "mean"),
+        accuracy=("validation_accuracy", "mean"),
     )
     if not math.isclose(finalists["loss"].min(), metrics.winner_validation_loss_mean):
         raise damaged(FINALISTS, f"its lowest mean loss is not that in {TUNE_METRICS}")
-    trials = read_trials(metrics)
+    trials = outputs.read_trials(metrics)
     complete = trials[trials["state"] == "complete"].dropna(subset="validation_loss")
     try:
         best_params = BEST_PARAMS.read_text(encoding="utf-8")
@@ -141,7 +118,7 @@ def search() -> Content | None:
         raise damaged(BEST_PARAMS, str(error)) from error
     return {
         "metrics": metrics,
-        "finalists": list(finalists.itertuples()),
+        "finalists": list(finalists.sort_values("loss").itertuples()),
         "best_params": best_params,
         "trials": {
             "trial": complete["trial"].tolist(),
@@ -167,36 +144,34 @@ def benchmarks(folder: Path) -> list[Content]:
     """
     content = []
     for path in sorted(folder.glob("*.json")):
-        figures = read_json(path, dict[str, Any])
-        tables = {name: _table(value) for name, value in figures.items() if _is_table(value)}
-        single = {name: value for name, value in figures.items() if name not in tables}
-        content.append({"name": path.stem, "figures": dict(_flat(single)), "tables": tables})
+        figures: Content = {}
+        tables: Content = {}
+        for name, value in read_json(path, dict[str, Any]).items():
+            if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+                records = [_flat(row) for row in value]
+                columns = list(dict.fromkeys(chain(*records)))
+                rows = [[record.get(column) for column in columns] for record in records]
+                tables[name] = {"columns": columns, "rows": rows}
+            else:
+                figures |= _flat({name: value})
+        content.append({"name": path.stem, "figures": figures, "tables": tables})
     return content
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of an accuracy."""
-    interval = binomtest(correct, total).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
-
-
-def _table(records: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return column names and rows; what a record lacks is None."""
-    flat = [dict(_flat(record)) for record in records]
-    names = list(dict.fromkeys(name for record in flat for name in record))
-    return {"columns": names, "rows": [[record.get(name) for name in names] for record in flat]}
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Content:
+    flat: Content = {}
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _accuracy(name: str, correct: int, total: int, dots: Sequence[float] = ()) -> Accuracy:
+    """Return an accuracy with Wilson's interval."""
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+    return Accuracy(name, correct / total, float(interval.low), float(interval.high), dots)
 
 
 def _scale(rows: list[Accuracy]) -> tuple[float, float]:

@@ -27,30 +27,23 @@ class Erratum(NamedTuple):
 
 def errata(study: Backprop) -> list[Erratum]:
     """Return the errata of the presets, whichever network is studied."""
-    return [_workbook(study), TEXT, _mazur(study)]
-
-
-TEXT = Erratum(
-    "The text of the exercise",
-    "The equation of `o2` contains `w_h2`, a name defined nowhere; `a_h2` is meant.",
-)
+    text = "The equation of `o2` contains `w_h2`, a name defined nowhere; `a_h2` is meant."
+    return [_workbook(study), Erratum("The text of the exercise", text), _mazur(study)]
 
 
 def _workbook(study: Backprop) -> Erratum:
-    network = study.presets.reference
-    first = trajectory(network, 0.0, 0)[0]
+    network, rates, iterations = study.presets.reference, study.learning_rates, study.iterations
+    (first,) = trajectory(network, 0.0, 0)
     published = workbook_gradients(network, first.weights, first.passed)
-    losses = loss_curves(network, study.learning_rates, study.iterations)[-1]
-    published_losses = workbook_losses(network, study.learning_rates, study.iterations)
-    after = f"after {study.iterations} update{'' if study.iterations == 1 else 's'}"
-    gradients = tuple(
-        (f"`{GRADIENTS[k]}` in iteration 0", f"{first.gradients[k]:.10g}", f"{published[k]:.10g}")
-        for k in np.flatnonzero(first.gradients != published).tolist()
-    )
-    curves = tuple(
-        (f"loss {after} at learning rate {rate:g}", f"{correct:.10g}", f"{wrong:.10g}")
-        for rate, correct, wrong in zip(study.learning_rates, losses, published_losses, strict=True)
-    )
+    losses = loss_curves(network, rates, iterations)[-1]
+    published_losses = workbook_losses(network, rates, iterations)
+    after = f"after {iterations} update{'' if iterations == 1 else 's'}"
+    numbers = [
+        (f"`{GRADIENTS[k]}` in iteration 0", first.gradients[k], published[k])
+        for k in np.flatnonzero(first.gradients != published)
+    ]
+    curves = [f"loss {after} at learning rate {rate:g}" for rate in rates]
+    numbers += zip(curves, losses, published_losses, strict=True)
     return Erratum(
         "The workbook published with the exercise (preset reference)",
         "Its cells for `dE_dw3` and `dE_dw4` contain `a_h1 * (1 - a_h1)` in place of "
@@ -58,13 +51,14 @@ def _workbook(study: Backprop) -> Erratum:
         f"{after.capitalize()} its losses are off by at most "
         f"{abs(losses - published_losses).max():.1e}.",
         ("quantity", "correct", "as published"),
-        gradients + curves,
+        tuple((name, f"{correct:.10g}", f"{wrong:.10g}") for name, correct, wrong in numbers),
     )
 
 
 def _mazur(study: Backprop) -> Erratum:
     network, rate = study.presets.mazur, MAZUR_LEARNING_RATE
     at_once = loss_curves(network, [rate], 1)[1, 0]
+    in_turn = loss_after_output_layer_first(network, rate)
     return Erratum(
         'Matt Mazur, "A Step by Step Backpropagation Example" (preset mazur)',
         f"The published loss after one update at learning rate {rate:g} is "
@@ -76,7 +70,7 @@ def _mazur(study: Backprop) -> Erratum:
             ("all weights at once", f"{at_once:.10f}"),
             (
                 "output layer first, then the hidden layer with the new `w5` to `w8`",
-                f"{loss_after_output_layer_first(network, rate):.10f}",
+                f"{in_turn:.10f}",
             ),
             ("as published", f"{MAZUR_PUBLISHED_LOSS:.9f}"),
         ),

@@ -1,10 +1,15 @@
-"""Every quantity's formula as text, used for the workbook's cells and the derivation's lines.
+"""Every quantity's formula as text, and the seven steps of the derivation that they make up.
 
 The names are those of `backprop.network` and of steps.csv; new_w1 is w1 after the update.
 """
 
+from typing import NamedTuple
+
+from mnist12k.backprop.network import Forward
 from mnist12k.backprop.settings import SmallNetwork
-from mnist12k.backprop.study import STEP_COLUMNS, Step, trajectory
+from mnist12k.backprop.study import STEP_COLUMNS, steps
+
+Numbers = dict[str, float]
 
 WEIGHTS = tuple(f"w{k}" for k in range(1, 9))
 GRADIENTS = tuple(f"dE_d{w}" for w in WEIGHTS)
@@ -48,18 +53,18 @@ FORMULAS = {
 }
 
 
-def named(network: SmallNetwork, step: Step) -> dict[str, float]:
-    """Return the numbers of one step by STEP_COLUMNS; its weights have shape (8,)."""
-    numbers = (*network.targets, *network.inputs, *step.weights, *step.passed, *step.gradients)
-    return dict(zip(STEP_COLUMNS, map(float, numbers), strict=True))
+def named_steps(network: SmallNetwork, learning_rate: float, iterations: int) -> list[Numbers]:
+    """Return the numbers of iterations 0 to `iterations`, each by STEP_COLUMNS."""
+    table = steps(network, learning_rate, iterations).tolist()
+    return [dict(zip(STEP_COLUMNS, numbers, strict=True)) for numbers in table]
 
 
-def first_iteration(network: SmallNetwork, learning_rate: float) -> dict[str, float]:
+def first_iteration(network: SmallNetwork, learning_rate: float) -> Numbers:
     """Return every number of iteration 0 by name: all of FORMULAS, and what they depend on."""
-    before, after = trajectory(network, learning_rate, 1)
-    n = named(network, before) | {"η": learning_rate}
-    n |= dict(zip(("b1", "b2"), network.biases, strict=True))
-    n |= dict(zip(UPDATED, map(float, after.weights), strict=True))
+    n, after = named_steps(network, learning_rate, 1)
+    n |= {f"new_{w}": after[w] for w in WEIGHTS}
+    n["b1"], n["b2"] = network.biases
+    n["η"] = learning_rate
     n["dE1_da_o1"] = n["a_o1"] - n["t1"]
     n["da_o1_do1"] = n["a_o1"] * (1 - n["a_o1"])
     n["do1_dw5"] = n["a_h1"]
@@ -72,3 +77,71 @@ def first_iteration(network: SmallNetwork, learning_rate: float) -> dict[str, fl
     n["da_h1_dh1"] = n["a_h1"] * (1 - n["a_h1"])
     n["dh1_dw1"] = n["i1"]
     return n
+
+
+class DerivationStep(NamedTuple):
+    """One step of one iteration; `names` are its lines' quantities, keys of FORMULAS.
+
+    With `chain_rule` the last of them is shown as the product of the others. Formulas in `text`
+    are in backticks, see `notation`.
+    """
+
+    title: str
+    text: str
+    names: tuple[str, ...]
+    chain_rule: bool = False
+
+    def lines(self, network: SmallNetwork) -> list[tuple[str, str]]:
+        """Return each line's name and formula, without the network's biases that are 0."""
+        formulas = {name: FORMULAS[name] for name in self.names}
+        if self.chain_rule:
+            formulas[self.names[-1]] = " * ".join(self.names[:-1])
+        for name, bias in zip(("b1", "b2"), network.biases, strict=True):
+            if not bias:
+                formulas = {key: text.replace(f" + {name}", "") for key, text in formulas.items()}
+        return list(formulas.items())
+
+
+STEPS = (
+    DerivationStep(
+        "Forward pass",
+        "Each unit adds up its weighted inputs and its bias, if it has one, and applies the "
+        "sigmoid `sigmoid(x) = 1 / (1 + e^-x)`. The loss is half the squared distance between "
+        "outputs and targets.",
+        Forward._fields,
+    ),
+    DerivationStep(
+        "The gradient of one output-layer weight",
+        "`w5` affects the loss only through `o1`, so the chain rule has three factors.",
+        ("dE1_da_o1", "da_o1_do1", "do1_dw5", "dE_dw5"),
+        chain_rule=True,
+    ),
+    DerivationStep(
+        "All output-layer weights",
+        "The same three factors for each of the four weights.",
+        GRADIENTS[4:],
+    ),
+    DerivationStep(
+        "The hidden activations",
+        "Each hidden activation affects the loss through both outputs, so its gradient is the sum "
+        "of two terms.",
+        ("dE1_da_h1", "dE2_da_h1", "dE_da_h1", "dE1_da_h2", "dE2_da_h2", "dE_da_h2"),
+    ),
+    DerivationStep(
+        "The gradient of one hidden-layer weight",
+        "Again the chain rule has three factors.",
+        ("dE_da_h1", "da_h1_dh1", "dh1_dw1", "dE_dw1"),
+        chain_rule=True,
+    ),
+    DerivationStep(
+        "All hidden-layer weights",
+        "Steps 4 and 5 in one formula per weight. `w3` and `w4` belong to the second hidden unit, "
+        "so their factor is `a_h2 * (1 - a_h2)`.",
+        GRADIENTS[:4],
+    ),
+    DerivationStep(
+        "Update",
+        "All eight weights are updated at once, with gradients computed at the old weights.",
+        UPDATED,
+    ),
+)

@@ -13,15 +13,21 @@ from markupsafe import Markup, escape
 NAME = re.compile(r"[A-Za-zη]\w*")
 _PARTS = re.compile(r"([A-Za-zη]\w*|\^-?\w+)")
 _DERIVATIVE = re.compile(r"d(.+?)_d(.+)")
-_GREEK_LATEX = {"sigmoid": r"\sigma", "η": r"\eta"}
+# The E of dE_dw1 is E_total, whose index is left out of all names.
+_LATEX = {"sigmoid": r"\sigma", "η": r"\eta", "E": "E_{total}"}
+_HTML = {
+    "sigmoid": Markup("σ"),
+    "η": Markup("η"),
+    "E": Markup("<var>E</var><sub>total</sub>"),
+}
 
 
 def latex_symbol(name: str) -> str:
     """Return a name as LaTeX."""
-    if name in _GREEK_LATEX:
-        return _GREEK_LATEX[name]
+    if name in _LATEX:
+        return _LATEX[name]
     if derivative := _DERIVATIVE.fullmatch(name):
-        above, below = map(latex_symbol, _variables(*derivative.groups()))
+        above, below = map(latex_symbol, derivative.groups())
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
     if name.startswith("new_"):
         return rf"{latex_symbol(name.removeprefix('new_'))}^{{\mathrm{{new}}}}"
@@ -33,13 +39,13 @@ def latex_symbol(name: str) -> str:
 
 def html_symbol(name: str) -> Markup:
     """Return a name as HTML; a screen reader hears a fraction as "∂E by ∂w"."""
-    if name in _GREEK_LATEX:
-        return escape("σ" if name == "sigmoid" else "η")
+    if name in _HTML:
+        return _HTML[name]
     if derivative := _DERIVATIVE.fullmatch(name):
         return Markup(
             '<span class="fraction"><span>∂{}</span><span class="visually-hidden"> by </span>'
             "<span>∂{}</span></span>"
-        ).format(*map(html_symbol, _variables(*derivative.groups())))
+        ).format(*map(html_symbol, derivative.groups()))
     if name.startswith("new_"):
         return Markup("{}<sup>new</sup>").format(html_symbol(name.removeprefix("new_")))
     letter, index = name[0], name[1:].removeprefix("_")
@@ -80,8 +86,3 @@ def html_text(text: str) -> Markup:
     """Return text as HTML, with its formulas."""
     parts = enumerate(text.split("`"))
     return Markup("").join(html(part) if number % 2 else escape(part) for number, part in parts)
-
-
-def _variables(above: str, below: str) -> tuple[str, str]:
-    """Expand the E of dE_dw1, whose index total is left out of all names."""
-    return "E_total" if above == "E" else above, below

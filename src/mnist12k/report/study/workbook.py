@@ -6,7 +6,6 @@ The cells' formulas and the text beside them both come from `formulas`, so they 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
 from xlsxwriter import Workbook
@@ -16,8 +15,17 @@ from xlsxwriter.worksheet import Worksheet
 
 from mnist12k.backprop.network import Forward
 from mnist12k.backprop.settings import SmallNetwork
-from mnist12k.backprop.study import STEP_COLUMNS, Step, trajectory
-from mnist12k.report.study.formulas import FORMULAS, GRADIENTS, UPDATED, WEIGHTS, named
+from mnist12k.backprop.study import STEP_COLUMNS
+from mnist12k.report.study.formulas import (
+    FORMULAS,
+    GRADIENTS,
+    UPDATED,
+    WEIGHTS,
+    Numbers,
+    first_iteration,
+    named_steps,
+)
+from mnist12k.report.study.notation import NAME
 from mnist12k.report.study.workbook_charts import CHART_COLUMNS, add_charts
 
 GIVEN = ("i1", "i2", "t1", "t2", *WEIGHTS, "b1", "b2", "η")
@@ -27,36 +35,46 @@ ITERATION = (  # the sections of sheet Network
     ("Steps 4 to 6: gradients of the hidden layer", GRADIENTS[:4]),
     ("Step 7: update", UPDATED),
 )
-CURVE_COLUMNS = (*WEIGHTS, *Forward._fields)
 MAX_ITERATIONS = 500  # of a longer study only the first, so that the file stays readable
 
+HEAD = {"bold": True, "bottom": 1, "align": "right"}
+NOTE = {"font_color": "#666666"}
+YELLOW = {"bg_color": "#FFF2AB"}
+STYLES = {
+    "title": {"bold": True, "font_size": 14},
+    "section": {"bold": True, "bg_color": "#DCE9F7"},
+    "note": NOTE,
+    "formula": {**NOTE, "font_name": "Consolas", "indent": 1},
+    "formula_above": {**NOTE, "font_size": 7, "text_wrap": True, "valign": "bottom"},
+    "head": HEAD,
+    "given": {**YELLOW, "border": 1},
+    "given_head": {**YELLOW, **HEAD},
+    "number": {"num_format": "0.000000000"},
+}
+
 Cells = dict[str, str]  # a quantity's name -> its cell
+Styles = Mapping[str, Format]
 
 
 def write_workbook(
-    path: Path,
-    network: SmallNetwork,
-    learning_rates: Sequence[float],
-    worksheet_learning_rate: float,
-    iterations: int,
+    path: Path, network: SmallNetwork, learning_rates: Sequence[float], rate: float, iterations: int
 ) -> None:
     """Write the workbook to `path`; the same arguments give the same bytes.
 
     Sheets: "Network" (the inputs, and one iteration step by step), "Descent" (every number of
-    every iteration at one rate), "Rates" (one loss curve per rate, each with its own yellow cell),
+    every iteration at `rate`), "Rates" (one loss curve per rate, each with its own yellow cell),
     all limited to MAX_ITERATIONS. Each cell also holds the value computed by Python, for viewers
     that do not calculate.
     """
     iterations = min(iterations, MAX_ITERATIONS)
-    steps = trajectory(network, worksheet_learning_rate, iterations + 1)
     with Workbook(str(path)) as workbook:
         workbook.set_properties({"title": "The 2-2-2 network", "created": datetime(2000, 1, 1)})
-        style = _styles(workbook)
+        styles = {name: workbook.add_format(style) for name, style in STYLES.items()}
         sheets = {name: workbook.add_worksheet(name) for name in ("Network", "Descent", "Rates")}
-        given = _write_given(sheets["Network"], style, network, worksheet_learning_rate)
-        _write_iteration(sheets["Network"], style, network, given, steps[:2])
-        _write_descent(sheets["Descent"], style, network, given, steps[:-1])
-        _write_rates(sheets["Rates"], style, network, given, learning_rates, iterations)
+        given = _write_network(sheets["Network"], styles, network, rate)
+        _write_descent(sheets["Descent"], styles, given, named_steps(network, rate, iterations))
+        curves = {each: named_steps(network, each, iterations) for each in learning_rates}
+        _write_rates(sheets["Rates"], styles, given, curves)
         add_charts(workbook, sheets, len(learning_rates), iterations)
         for sheet in sheets.values():
             sheet.set_landscape()
@@ -65,163 +83,110 @@ def write_workbook(
         sheets["Rates"].print_area(0, 0, iterations + 4, last_column)
 
 
-def _styles(workbook: Workbook) -> dict[str, Format]:
-    head = {"bold": True, "bottom": 1, "align": "right"}
-    return {
-        "title": workbook.add_format({"bold": True, "font_size": 14}),
-        "section": workbook.add_format({"bold": True, "bg_color": "#DCE9F7"}),
-        "note": workbook.add_format({"font_color": "#666666"}),
-        "formula": workbook.add_format(
-            {"font_color": "#666666", "font_name": "Consolas", "indent": 1}
-        ),
-        "formula_above": workbook.add_format(
-            {"font_color": "#666666", "font_size": 7, "text_wrap": True, "valign": "bottom"}
-        ),
-        "head": workbook.add_format(head),
-        "given": workbook.add_format({"bg_color": "#FFF2AB", "border": 1}),
-        "given_head": workbook.add_format({"bg_color": "#FFF2AB", **head}),
-        "number": workbook.add_format({"num_format": "0.000000000"}),
-    }
-
-
-def _formula(expression: str, cells: Mapping[str, str]) -> str:
-    """Replace names by cells."""
-    return "=" + "".join(cells.get(part, part) for part in _parts(expression))
-
-
-@cache
-def _parts(expression: str) -> list[str]:
-    """Split at every name, with sigmoid() written so that it does not overflow."""
-    stable = r"IF(\1>=0,1/(1+EXP(-\1)),EXP(\1)/(1+EXP(\1)))"
-    expanded = re.sub(r"sigmoid\((\w+)\)", stable, expression)
-    return re.split(r"([A-Za-zη]\w*)", expanded.replace(" ", ""))
-
-
-def _write_given(
-    sheet: Worksheet, style: dict[str, Format], network: SmallNetwork, learning_rate: float
+def _write_network(
+    sheet: Worksheet, styles: Styles, network: SmallNetwork, learning_rate: float
 ) -> Cells:
-    """Write the yellow cells; return their absolute references, for use in any sheet."""
-    sheet.write(0, 0, "The 2-2-2 network by hand", style["title"])
-    sheet.write(1, 0, "Change a yellow cell to recalculate all sheets.", style["note"])
-    sheet.write(3, 0, "Inputs", style["section"])
-    sheet.write(3, 1, "", style["section"])
-    numbers = (*network.inputs, *network.targets, *network.weights, *network.biases, learning_rate)
-    cells = {}
-    for row, (name, number) in enumerate(zip(GIVEN, numbers, strict=True), start=4):
-        sheet.write(row, 0, name)
-        sheet.write_number(row, 1, number, style["given"])
-        cells[name] = f"Network!{xl_rowcol_to_cell(row, 1, True, True)}"
-    return cells
-
-
-def _write_iteration(
-    sheet: Worksheet,
-    style: dict[str, Format],
-    network: SmallNetwork,
-    given: Cells,
-    first_steps: Sequence[Step],
-) -> None:
+    """Write the inputs and one iteration; return the yellow cells, for use in any sheet."""
+    sheet.write(0, 0, "The 2-2-2 network by hand", styles["title"])
+    sheet.write(1, 0, "Change a yellow cell to recalculate all sheets.", styles["note"])
+    sheet.write_row(3, 0, ("Inputs", ""), styles["section"])
     sheet.set_column("D:D", 9)
     sheet.set_column("E:E", 13)
     sheet.set_column("F:F", 92)
-    before, after = first_steps
-    values = named(network, before)
-    values |= {f"new_{w}": float(after.weights[k]) for k, w in enumerate(WEIGHTS)}
+    numbers = (*network.inputs, *network.targets, *network.weights, *network.biases, learning_rate)
+    given = {}
+    for row, (name, number) in enumerate(zip(GIVEN, numbers, strict=True), start=4):
+        sheet.write(row, 0, name)
+        sheet.write_number(row, 1, number, styles["given"])
+        given[name] = f"Network!{xl_rowcol_to_cell(row, 1, True, True)}"
+
+    values = first_iteration(network, learning_rate)
     cells = dict(given)
     row = 3
     for title, names in ITERATION:
-        for column, text in enumerate((title, "", ""), start=3):
-            sheet.write(row, column, text, style["section"])
+        sheet.write_row(row, 3, (title, "", ""), styles["section"])
         for name in names:
             row += 1
             sheet.write(row, 3, name)
             formula = _formula(FORMULAS[name], cells)
-            sheet.write_formula(row, 4, formula, style["number"], values[name])
-            sheet.write_string(row, 5, FORMULAS[name], style["formula"])
+            sheet.write_formula(row, 4, formula, styles["number"], values[name])
+            sheet.write_string(row, 5, FORMULAS[name], styles["formula"])
             cells[name] = xl_rowcol_to_cell(row, 4)
         row += 1
+    return given
 
 
 def _write_descent(
-    sheet: Worksheet,
-    style: dict[str, Format],
-    network: SmallNetwork,
-    given: Cells,
-    steps: Sequence[Step],
+    sheet: Worksheet, styles: Styles, given: Cells, steps: Sequence[Numbers]
 ) -> None:
-    sheet.write(
-        0,
-        0,
-        "Every number of every iteration, at the learning rate η of sheet Network",
-        style["title"],
-    )
+    title = "Every number of every iteration, at the learning rate η of sheet Network"
+    sheet.write(0, 0, title, styles["title"])
     sheet.set_row(1, 100)
     sheet.set_column(1, len(STEP_COLUMNS), 13)
     sheet.freeze_panes(3, 1)
-    sheet.write(2, 0, "iteration", style["head"])
-    for column, name in enumerate(STEP_COLUMNS, start=1):
-        text = FORMULAS.get(name) or (f"{name} - η * dE_d{name}" if name in WEIGHTS else "given")
-        sheet.write_string(1, column, text, style["formula_above"])
-        sheet.write(2, column, name, style["head"])
-    before: Cells = {}
-    for iteration, step in enumerate(steps):
-        row = iteration + 3
-        cells = {name: xl_rowcol_to_cell(row, 1 + k) for k, name in enumerate(STEP_COLUMNS)}
-        values = named(network, step)
-        sheet.write(row, 0, iteration)
-        for column, name in enumerate(STEP_COLUMNS, start=1):
-            if name in FORMULAS:
-                formula = _formula(FORMULAS[name], given | cells)
-            elif name in WEIGHTS and before:
-                formula = _formula(FORMULAS[f"new_{name}"], given | before)
-            else:
-                formula = f"={given[name]}"
-            sheet.write_formula(row, column, formula, style["number"], values[name])
-        before = cells
+    sheet.write(2, 0, "iteration", styles["head"])
+    sheet.write_column(3, 0, range(len(steps)))
+    updates = {w: FORMULAS[f"new_{w}"] for w in WEIGHTS}
+    columns = {name: (FORMULAS | updates).get(name, "given") for name in STEP_COLUMNS}
+    for column, (name, formula) in enumerate(columns.items(), start=1):
+        sheet.write(1, column, formula, styles["formula_above"])
+        sheet.write(2, column, name, styles["head"])
+    _write_steps(sheet, styles["number"], (3, 1), columns, given, steps)
 
 
 def _write_rates(
-    sheet: Worksheet,
-    style: dict[str, Format],
-    network: SmallNetwork,
-    given: Cells,
-    learning_rates: Sequence[float],
-    iterations: int,
+    sheet: Worksheet, styles: Styles, given: Cells, curves: Mapping[float, Sequence[Numbers]]
 ) -> None:
     """Write the curves side by side, and to the right of their chart the numbers behind them."""
-    sheet.write(
-        0, 0, "Loss at each learning rate, computed from the yellow cell above it", style["title"]
-    )
-    sheet.write(2, 0, "learning rate", style["head"])
+    title = "Loss at each learning rate, computed from the yellow cell above it"
+    sheet.write(0, 0, title, styles["title"])
+    sheet.write_column(2, 0, ("learning rate", "iteration"), styles["head"])
     sheet.freeze_panes(4, 1)
-    sheet.set_column(0, len(learning_rates), 13)
-    for iteration in range(iterations + 1):
-        sheet.write(iteration + 4, 0, iteration)
-    sheet.write(3, 0, "iteration", style["head"])
-    for curve, rate in enumerate(learning_rates, start=1):
+    sheet.set_column(0, len(curves), 13)
+    # The gradients have no columns in this sheet, so each update contains its gradient's formula.
+    updates = {w: f"{w} - η * {FORMULAS[f'dE_d{w}']}" for w in WEIGHTS}
+    columns = {name: (FORMULAS | updates)[name] for name in (*WEIGHTS, *Forward._fields)}
+    for curve, (rate, steps) in enumerate(curves.items(), start=1):
         rate_cell = xl_rowcol_to_cell(2, curve, True, True)
-        sheet.write_number(2, curve, rate, style["given_head"])
-        sheet.write(3, curve, "E_total", style["head"])
-        first = len(learning_rates) + CHART_COLUMNS + (len(CURVE_COLUMNS) + 1) * (curve - 1) + 3
-        sheet.write(2, first, "learning rate", style["head"])
-        sheet.write_formula(2, first + 1, f"={rate_cell}", style["head"], rate)
-        for column, name in enumerate(CURVE_COLUMNS, start=first):
-            sheet.write(3, column, name, style["head"])
-        before: Cells = {}
-        for row, step in enumerate(trajectory(network, rate, iterations), start=4):
-            cells = {
-                name: xl_rowcol_to_cell(row, first + k) for k, name in enumerate(CURVE_COLUMNS)
-            }
-            values = named(network, step)
-            for column, name in enumerate(CURVE_COLUMNS, start=first):
-                if name in FORMULAS:
-                    formula = _formula(FORMULAS[name], given | cells)
-                elif before:
-                    update = f"{name} - η * {FORMULAS[f'dE_d{name}']}"
-                    formula = _formula(update, given | before | {"η": rate_cell})
-                else:
-                    formula = f"={given[name]}"
-                sheet.write_formula(row, column, formula, style["number"], values[name])
-            formula = f"={cells['E_total']}"
-            sheet.write_formula(row, curve, formula, style["number"], values["E_total"])
-            before = cells
+        left = len(curves) + CHART_COLUMNS + (len(columns) + 1) * (curve - 1) + 3
+        sheet.write_number(2, curve, rate, styles["given_head"])
+        sheet.write(3, curve, "E_total", styles["head"])
+        sheet.write(2, left, "learning rate", styles["head"])
+        sheet.write_formula(2, left + 1, f"={rate_cell}", styles["head"], rate)
+        sheet.write_row(3, left, columns, styles["head"])
+        sheet.write_column(4, 0, range(len(steps)))
+        _write_steps(sheet, styles["number"], (4, left), columns, given | {"η": rate_cell}, steps)
+        for row, values in enumerate(steps, start=4):
+            loss = xl_rowcol_to_cell(row, left + list(columns).index("E_total"))
+            sheet.write_formula(row, curve, f"={loss}", styles["number"], values["E_total"])
+
+
+def _write_steps(
+    sheet: Worksheet,
+    style: Format,
+    corner: tuple[int, int],
+    columns: Mapping[str, str],
+    given: Cells,
+    steps: Sequence[Numbers],
+) -> None:
+    """Write one row per step; a weight's formula is its update, computed from the row above."""
+    top, left = corner
+    above: Cells = {}
+    for row, values in enumerate(steps, start=top):
+        cells = {name: xl_rowcol_to_cell(row, left + k) for k, name in enumerate(columns)}
+        for column, (name, text) in enumerate(columns.items(), start=left):
+            if name in FORMULAS:
+                formula = _formula(text, given | cells)
+            elif name in WEIGHTS and above:
+                formula = _formula(text, given | above)
+            else:
+                formula = f"={given[name]}"
+            sheet.write_formula(row, column, formula, style, values[name])
+        above = cells
+
+
+def _formula(text: str, cells: Mapping[str, str]) -> str:
+    """Replace names by cells, and sigmoid() by a formula that does not overflow."""
+    stable = r"IF(\1>=0,1/(1+EXP(-\1)),EXP(\1)/(1+EXP(\1)))"
+    text = re.sub(r"sigmoid\((\w+)\)", stable, text.replace(" ", ""))
+    return "=" + NAME.sub(lambda name: cells.get(name[0], name[0]), text)

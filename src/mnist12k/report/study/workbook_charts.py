@@ -1,6 +1,6 @@
 """The workbook's charts: the network, and the loss curves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from xlsxwriter import Workbook
@@ -8,7 +8,7 @@ from xlsxwriter.chart import Chart
 from xlsxwriter.worksheet import Worksheet
 
 from mnist12k.backprop.study import STEP_COLUMNS
-from mnist12k.report.figures.layout import EDGES, PLACES, label_place, point_on
+from mnist12k.report.figures.layout import EDGES, NODES, edge_point, label_position
 from mnist12k.report.study.formulas import WEIGHTS
 
 CHART_COLUMNS = 10  # covered by a chart
@@ -21,24 +21,12 @@ def add_charts(
     """Add the network and one loss curve to sheet Network, and `curves` of them to Rates."""
     sheets["Network"].insert_chart("H4", _network_chart(workbook))
     loss = _loss_chart(workbook, "Loss at the learning rate η", iterations)
-    column = 1 + STEP_COLUMNS.index("E_total")
-    loss.add_series(
-        {
-            "categories": ["Descent", 3, 0, 3 + iterations, 0],
-            "values": ["Descent", 3, column, 3 + iterations, column],
-        }
-    )
+    _add_series(loss, "Descent", 3, iterations + 1, 0, 1 + STEP_COLUMNS.index("E_total"))
     loss.set_legend({"none": True})
     sheets["Network"].insert_chart("H22", loss)
     loss = _loss_chart(workbook, "Loss at each learning rate", iterations)
     for curve in range(1, curves + 1):
-        loss.add_series(
-            {
-                "name": ["Rates", 2, curve],
-                "categories": ["Rates", 4, 0, 4 + iterations, 0],
-                "values": ["Rates", 4, curve, 4 + iterations, curve],
-            }
-        )
+        _add_series(loss, "Rates", 4, iterations + 1, 0, curve, name=["Rates", 2, curve])
     sheets["Rates"].insert_chart(4, curves + 2, loss)
 
 
@@ -57,42 +45,28 @@ def _network_chart(workbook: Workbook) -> Chart:
     data = workbook.add_worksheet("Drawing")
     data.hide()
     data.write_row(0, 0, ["name", "x", "y"])
+    edges = list(zip(WEIGHTS, EDGES, strict=True))
     points = [
-        *((name, *place) for name, place in PLACES.items()),
-        *((w, *label_place(edge)) for w, edge in zip(WEIGHTS, EDGES, strict=True)),
-        *(
-            (w, *point_on(edge, end))
-            for w, edge in zip(WEIGHTS, EDGES, strict=True)
-            for end in ENDS
-        ),
+        *((name, *position) for name, position in NODES.items()),
+        *((weight, *label_position(edge)) for weight, edge in edges),
+        *((weight, *edge_point(edge, end)) for weight, edge in edges for end in ENDS),
     ]
     for row, point in enumerate(points, start=1):
         data.write_row(row, 0, point)
     chart = workbook.add_chart({"type": "scatter", "subtype": "straight"})
-
-    def series(first: int, count: int, style: dict[str, Any]) -> None:
-        last = first + count - 1
-        places = {"categories": ["Drawing", first, 1, last, 1]}
-        chart.add_series(places | {"values": ["Drawing", first, 2, last, 2]} | style)
-
-    def labels(names: Iterable[str], position: str) -> dict[str, Any]:
+    arrow = {"color": "#777777", "width": 1.25, "end_arrow_type": "open"}
+    for row in range(15, 31, 2):
+        _add_series(chart, "Drawing", row, 2, 1, 2, line=arrow)
+    border, fill = {"color": "#555555"}, {"color": "#DCE9F7"}
+    dots = {"type": "circle", "size": 34, "fill": fill, "border": border}
+    for row, names, marker, position in (
+        (1, NODES, dots, "center"),
+        (7, WEIGHTS, {"type": "none"}, "above"),
+    ):
         custom = [{"value": name} for name in names]
-        return {"value": True, "custom": custom, "position": position, "font": {"bold": True}}
-
-    for edge in range(len(EDGES)):
-        line = {"color": "#777777", "width": 1.25, "end_arrow_type": "open"}
-        series(15 + 2 * edge, 2, {"line": line})
-    dot = {
-        "type": "circle",
-        "size": 34,
-        "fill": {"color": "#DCE9F7"},
-        "border": {"color": "#555555"},
-    }
-    nothing = {"type": "none"}
-    series(1, 6, {"line": {"none": True}, "marker": dot, "data_labels": labels(PLACES, "center")})
-    series(
-        7, 8, {"line": {"none": True}, "marker": nothing, "data_labels": labels(WEIGHTS, "above")}
-    )
+        labels = {"value": True, "custom": custom, "position": position, "font": {"bold": True}}
+        style = {"line": {"none": True}, "marker": marker, "data_labels": labels}
+        _add_series(chart, "Drawing", row, len(custom), 1, 2, **style)
     hidden = {"visible": False, "major_gridlines": {"visible": False}}
     chart.set_x_axis({"min": -0.2, "max": 2.2, **hidden})
     chart.set_y_axis({"min": -0.3, "max": 1.3, **hidden})
@@ -101,3 +75,14 @@ def _network_chart(workbook: Workbook) -> Chart:
     chart.set_title({"name": "Network", "name_font": {"size": 12}})
     chart.set_size({"width": 620, "height": 340})
     return chart
+
+
+def _add_series(
+    chart: Chart, sheet: str, top: int, rows: int, x: int, y: int, **options: Any
+) -> None:
+    """Add the columns `x` and `y` of a sheet, from row `top` on."""
+    cells = {
+        "categories": [sheet, top, x, top + rows - 1, x],
+        "values": [sheet, top, y, top + rows - 1, y],
+    }
+    chart.add_series(cells | options)
