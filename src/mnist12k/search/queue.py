@@ -55,21 +55,18 @@ def fill_queue(study: optuna.Study, tune: Tune) -> None:
         enqueue(study, point, {})
 
 
-def requeue_dead(study: optuna.Study, unnamed_since: dict[int, float]) -> None:
+def requeue_dead(study: optuna.Study, first_seen: dict[int, float]) -> None:
     """Queue again every running trial whose worker, on this machine, has died.
 
-    A worker stores its process name with a trial right after taking it, so a trial without one for
-    `GRACE` seconds has lost its worker, too. `unnamed_since`, kept by the caller between calls,
-    maps each such trial to the time it was first seen: its time stamps may be of another clock.
+    A worker stores its process name with a trial right after taking it, so a trial without one
+    `GRACE` seconds after it was first seen has lost its worker, too. The caller keeps `first_seen`
+    between calls: the trial's own time stamps are those of another machine's clock.
     """
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         process = trial.user_attrs.get(PROCESS)
-        if process is None:
-            dead = now - unnamed_since.setdefault(trial.number, now) > GRACE
-        else:
-            dead = is_gone(process)
-        if dead:
+        seconds = now - first_seen.setdefault(trial.number, now)
+        if is_gone(process) if process else seconds > GRACE:
             with contextlib.suppress(ValueError):  # another process was faster
                 study.tell(trial.number, state=TrialState.FAIL)
                 retry(study, trial)

@@ -29,11 +29,8 @@ HEARTBEAT = 15  # seconds
 
 def study_digest(settings: SearchSettings) -> str:
     """Return 32 hexadecimal digits that identify all inputs of a trial but its hyperparameters."""
-    inputs = {
+    inputs = settings.tune.model_dump(include={"space", "seed", "seeds_per_trial"}) | {
         "start": settings.start.model_dump(),
-        "space": settings.tune.space,
-        "seed": settings.tune.seed,
-        "seeds_per_trial": settings.tune.seeds_per_trial,
         "validation_size": settings.train.validation_size,
         "data": folder_md5(DATA),
     }

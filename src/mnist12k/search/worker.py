@@ -19,11 +19,10 @@ from mnist12k.cnn.device import pick_device
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.paths import DATA, store_root
-from mnist12k.search.batch import run_batch
 from mnist12k.search.queue import queued, requeue_dead
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import new_sampler, open_study
-from mnist12k.search.trial import NotQueued, run_trial
+from mnist12k.search.trial import NotQueued, run_batch, run_trial
 
 POLL = 0.5  # seconds
 CONNECT_TIMEOUT = 5  # seconds
@@ -61,16 +60,15 @@ def run_workers(
     """
     open_pool = RayPool if settings.tune.engine == "ray" else ProcessPool
     pool: RayPool | ProcessPool = open_pool(settings, finalists)
-    unnamed_since: dict[int, float] = {}
+    first_seen: dict[int, float] = {}
     try:
         while True:
-            requeue_dead(study, unnamed_since)
+            requeue_dead(study, first_seen)
             fail_stale_trials(study)
-            unfinished = (TrialState.WAITING, TrialState.RUNNING)
-            done = not study.get_trials(deepcopy=False, states=unfinished)
+            states = {trial.state for trial in study.get_trials(deepcopy=False)}
             on_change()
             running = pool.count_running()
-            if done and not running:
+            if not running and states.isdisjoint({TrialState.WAITING, TrialState.RUNNING}):
                 return
             for _ in range(min(pool.size - running, len(queued(study)))):
                 pool.start()
@@ -81,14 +79,15 @@ def run_workers(
 
 def worker_count(settings: SearchSettings) -> int:
     """Return the number of worker processes; raise UserError if the CPU has fewer cores."""
-    workers, cores = settings.tune.workers, os.cpu_count() or 1
     if pick_device(settings.train.device).type != "cpu":
-        return workers or 1
-    if workers is not None and workers > cores:
+        return settings.tune.workers or 1
+    cores = os.cpu_count() or 1
+    workers = settings.tune.workers or cores
+    if workers > cores:
         raise UserError(
             f"tune.workers = {workers}: this machine has {cores} cores; allowed: 1 to {cores}"
         )
-    return workers or cores
+    return workers
 
 
 def _work_in(folder: str, root: str, settings: SearchSettings, finalists: str) -> None:
@@ -109,11 +108,9 @@ class ProcessPool:
 
     def start(self) -> None:
         """Start a worker."""
-        # Spawned, not forked: a fork of a process with threads can hang.
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=work, args=self.arguments, daemon=True)
-        process.start()
-        self.processes.append(process)
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+        self.processes.append(spawn.Process(target=work, args=self.arguments, daemon=True))
+        self.processes[-1].start()
 
     def count_running(self) -> int:
         """Return how many workers are running; raise UserError if too many have died."""

@@ -1,5 +1,6 @@
 """The layer table, recorded while an image passes through the network."""
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -43,17 +44,12 @@ def trace(network: nn.Module) -> list[Row]:
         parameters = sum(p.numel() for p in layer.parameters())
         rows.append(Row(type(layer).__name__, shape, parameters, multiply_adds, field))
 
-    leaves = [layer for layer in network.modules() if not list(layer.children())]
-    hooks = [layer.register_forward_hook(record) for layer in leaves]
-    was_training = network.training
-    try:
-        network.eval()
-        with torch.no_grad():
-            network(torch.zeros(1, *IMAGE_SHAPE, device=next(network.parameters()).device))
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
+    network = copy.deepcopy(network).eval()  # the hooks stay on the copy
+    for layer in network.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(record)
+    with torch.no_grad():
+        network(torch.zeros(1, *IMAGE_SHAPE, device=next(network.parameters()).device))
     return rows
 
 
