@@ -1,6 +1,7 @@
-"""Errors that reach the user without a traceback, and what no message may show."""
+"""Errors and warnings as users see them: one line, no traceback, no password."""
 
 import re
+import sys
 
 # In the address of a server, and in its query; a password may itself hold an @.
 PASSWORD = re.compile(r"(//[^/\s:@]*):\S*@|((?:password|passwd|token|secret)=)[^&\s'\"]*", re.I)
@@ -13,3 +14,8 @@ class UserError(Exception):
 def without_passwords(text: str) -> str:
     """Return `text` with the passwords of addresses replaced by ***."""
     return PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", text)
+
+
+def warn(message: str) -> None:
+    """Print one warning line to standard error."""
+    print(f"mnist12k: warning: {without_passwords(message)}", file=sys.stderr, flush=True)

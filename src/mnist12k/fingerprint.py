@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, warn
 from mnist12k.files import read_yaml
 from mnist12k.paths import PIPELINE
 
@@ -33,14 +33,17 @@ def folder_md5(folder: Path) -> str:
 def git_state() -> tuple[str, str] | None:
     """Return the current commit's digest, and whether the working tree is clean: true or false.
 
-    None outside of git and before the first commit. Raises whatever a broken git leads to.
+    None outside of git and before the first commit; and, after a warning, if git does not work.
     """
-    import git  # raises ImportError without a git executable
-
     try:
+        import git  # raises ImportError without a git executable
+
         repository = git.Repo(search_parent_directories=True)
         return repository.head.commit.hexsha, str(not repository.is_dirty()).lower()
-    except (git.InvalidGitRepositoryError, ValueError):
+    except Exception as error:  # a broken repository leads to any of them
+        if type(error).__name__ not in ("InvalidGitRepositoryError", "ValueError"):
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            warn(f"the git commit is unknown ({lines[0]})")
         return None
 
 

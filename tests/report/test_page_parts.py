@@ -7,9 +7,9 @@ import pytest
 from project import ROOT
 
 from mnist12k.errors import UserError
+from mnist12k.fingerprint import git_state
 from mnist12k.outputs import EvaluateMetrics
 from mnist12k.paths import BEST_PARAMS, SEEDS_REPORTS, TUNE_REPORTS
-from mnist12k.report.page.build import commit
 from mnist12k.report.page.render import columns, percent, short, words
 from mnist12k.report.page.results import (
     benchmarks,
@@ -159,5 +159,9 @@ def test_a_damaged_benchmark_is_an_error_that_names_it(tmp_path: Path, content: 
         benchmarks(tmp_path)
 
 
-def test_outside_of_git_there_is_no_commit(tmp_path: Path) -> None:
-    assert commit(tmp_path) is None
+def test_outside_of_git_there_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_state() is None
+    assert capsys.readouterr().err == ""

@@ -12,7 +12,7 @@ from pandas import DataFrame
 from mnist12k import outputs
 from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, warn
 from mnist12k.fingerprint import file_md5, training_fingerprint
 from mnist12k.outputs import EvaluateMetrics, TrainMetrics
 from mnist12k.params import Params
@@ -32,7 +32,7 @@ from mnist12k.tracking.runs import (
     log_params,
     metric,
 )
-from mnist12k.tracking.store import connect, warn
+from mnist12k.tracking.store import connect
 
 PUBLISHED = "mnist12k.published"  # tag: the digest of the files that a complete run shows
 

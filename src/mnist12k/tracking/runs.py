@@ -19,7 +19,7 @@ from mnist12k.cnn.settings import Train
 from mnist12k.fingerprint import file_md5, folder_md5, git_state, training_fingerprint
 from mnist12k.paths import DATA, MODEL
 from mnist12k.processes import is_gone, this_process
-from mnist12k.tracking.store import BestEffort, connect, reason, retry_on_conflict, warn
+from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
 
 # Tags: what went into a training, what came out (the MD5 of its model), and who logs it.
 FINGERPRINT, MODEL_MD5, PROCESS = "mnist12k.fingerprint", "mnist12k.model", "mnist12k.process"
@@ -184,9 +184,6 @@ def _environment() -> dict[str, str]:
     tags["version.python"] = platform.python_version()
     if experiment := os.environ.get("DVC_EXP_NAME"):
         tags["dvc.experiment"] = experiment
-    try:
-        if state := git_state():
-            tags["mlflow.source.git.commit"], tags["git.clean"] = state
-    except Exception as error:  # no git, or a repository that it cannot read
-        warn(f"the git commit is not logged ({reason(error)})")
+    if state := git_state():
+        tags["mlflow.source.git.commit"], tags["git.clean"] = state
     return tags

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist12k.errors import UserError, without_passwords
+from mnist12k.errors import UserError, warn, without_passwords
 from mnist12k.paths import store_root
 
 T = TypeVar("T")
@@ -121,11 +120,6 @@ def is_unauthenticated(error: Exception) -> bool:
 def already_exists(error: MlflowException) -> bool:
     """Return whether something could not be created because another process was faster."""
     return str(error.error_code) == "RESOURCE_ALREADY_EXISTS"
-
-
-def warn(message: str) -> None:
-    """Print one warning line to standard error."""
-    print(f"mnist12k: warning: {without_passwords(message)}", file=sys.stderr, flush=True)
 
 
 def retry_on_conflict(action: Callable[[], T]) -> T:

@@ -2,10 +2,8 @@
 
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import git
 import torch
 
 from mnist12k import outputs
@@ -15,6 +13,7 @@ from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.digits.settings import Fetch
 from mnist12k.files import read_json
+from mnist12k.fingerprint import git_state
 from mnist12k.paths import BENCHMARKS, DATA, MODEL
 from mnist12k.report.page import results
 from mnist12k.report.page.backprop import backprop_content, backprop_data
@@ -66,9 +65,10 @@ def _provenance(
     train: Train, fetch: Fetch, trained: outputs.TrainMetrics, evaluated: outputs.EvaluateMetrics
 ) -> dict[str, dict[str, Any]]:
     """Return how the results were obtained: names and values by heading."""
+    state = git_state()
     return {
         "Code and model": {
-            "git commit": commit(Path()) or "not in a git repository",
+            "git commit": state[0] if state else "not in a git repository",
             "training fingerprint": trained.fingerprint,
             "MD5 of models/cnn.pt": evaluated.model_md5,
             "trained on": trained.device,
@@ -79,11 +79,3 @@ def _provenance(
         "Versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
-
-
-def commit(folder: Path) -> str | None:
-    """Return the current commit's digest, None outside of git or before the first commit."""
-    try:
-        return git.Repo(folder, search_parent_directories=True).head.commit.hexsha
-    except (git.InvalidGitRepositoryError, ValueError):
-        return None

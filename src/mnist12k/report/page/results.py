@@ -1,7 +1,6 @@
 """The results on the page: evaluation, seeds, search and benchmarks."""
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from mnist12k import outputs
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, warn
 from mnist12k.files import damaged, read_json
 from mnist12k.outputs import FINALISTS, RESULTS, SEEDS_METRICS, TRIALS, TUNE_METRICS
 from mnist12k.paths import BEST_PARAMS
@@ -133,7 +132,7 @@ def optional(name: str, read: Callable[[], Content | None]) -> Content | None:
     try:
         return read()
     except UserError as error:
-        print(f"mnist12k: warning: the page omits the {name}: {error}", file=sys.stderr)
+        warn(f"the page omits the {name}: {error}")
         return None
 
 
