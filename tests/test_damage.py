@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from project import ROOT
 from workspace import inside
@@ -124,7 +124,9 @@ def test_damaged_results_of_the_seeds_study_are_never_trained_over(
     with inside(complete):
         params = load_params(ROOT / "params.yaml")
         content = file.read_bytes()
-        file.write_bytes(damage(content, fraction))
+        left = damage(content, fraction)
+        assume(not left.endswith(b"\n"))  # whole lines are the results of an interrupted study
+        file.write_bytes(left)
         try:
             with pytest.raises(UserError, match=str(file)):
                 earlier_results({name: {} for name in params.seeds.recipes})

