@@ -14,6 +14,7 @@ from mnist12k.cli import main
 from mnist12k.errors import UserError
 from mnist12k.outputs import RESULTS
 from mnist12k.params import load_params
+from mnist12k.paths import BEST_PARAMS, PARAMS
 from mnist12k.stages.seeds import RECIPES, earlier_results
 
 pytestmark = pytest.mark.slow
@@ -132,3 +133,20 @@ def test_damaged_results_of_the_seeds_study_are_never_trained_over(
                 earlier_results({name: {} for name in params.seeds.recipes})
         finally:
             file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"- 1\n", b"{}\n", b"train: 1\n", b"train: {recipe: fast, seed: 1, x: 2}\n", b"\xff"],
+)
+def test_a_damaged_winner_is_named_and_not_applied(
+    complete: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    winner, params = complete / BEST_PARAMS, complete / PARAMS
+    before, text = winner.read_bytes(), params.read_bytes()
+    winner.write_bytes(content)
+    with inside(complete):
+        assert main(["tune", "--apply"]) == 2
+    winner.write_bytes(before)
+    assert str(BEST_PARAMS) in capsys.readouterr().err
+    assert params.read_bytes() == text

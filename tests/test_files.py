@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.files import (
     atomic_write,
@@ -16,7 +17,7 @@ from mnist12k.files import (
     write_json,
     write_table,
 )
-from mnist12k.outputs import Record
+from mnist12k.outputs import EPOCH_COLUMNS, Record
 
 
 class Metrics(Record):
@@ -152,3 +153,8 @@ def test_what_a_failed_block_has_lost_is_restored(
     with pytest.raises(UserError), restore_on_failure([model], backup):
         raise UserError("diverged")
     assert model.read_text() == "trained"
+
+
+def test_the_columns_of_a_history_are_the_fields_of_an_epoch() -> None:
+    kinds = Epoch.__annotations__.items()
+    assert EPOCH_COLUMNS == {name: int if kind is int else float for name, kind in kinds}

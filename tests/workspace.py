@@ -10,6 +10,7 @@ from project import ROOT, SMALL
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
+from mnist12k.outputs import TuneMetrics
 from mnist12k.params import Params, load_params
 from mnist12k.stages import evaluate, train
 
@@ -41,6 +42,23 @@ def train_and_evaluate() -> Params:
     train.run(params.train, quiet)
     evaluate.run(params.evaluate)
     return params
+
+
+def search_metrics(**changes: object) -> TuneMetrics:
+    """Return the metrics of a finished search of three trials, with some of them changed."""
+    metrics = {
+        "study": "mnist12k-1",
+        "fingerprint": "1",
+        "trials": 3,
+        "pruned": 1,
+        "epochs": 7,
+        "epochs_of_finalists": 9,
+        "winner_trial": 2,
+        "winner_validation_loss_mean": 0.022,
+        "winner_validation_accuracy_mean": 0.9935,
+        "start_recipe": "fast",
+    }
+    return TuneMetrics.model_validate(metrics | changes)
 
 
 @contextmanager

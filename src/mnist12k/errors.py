@@ -13,7 +13,7 @@ class UserError(Exception):
 
 def without_passwords(text: str) -> str:
     """Return `text` with the passwords of addresses replaced by ***."""
-    return PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", text)
+    return PASSWORD.sub(lambda match: f"{match[1]}:***@" if match[1] else f"{match[2]}***", text)
 
 
 def warn(message: str) -> None:

@@ -30,7 +30,7 @@ TRIALS = TUNE_REPORTS / "trials.csv"
 TRIAL_EPOCHS = TUNE_REPORTS / "epochs.csv"
 FINALISTS = TUNE_REPORTS / "finalists.csv"
 
-EPOCH_COLUMNS = {  # cnn.history.Epoch
+EPOCH_COLUMNS = {  # of cnn.history.Epoch, whose import would tie the backprop study to cnn
     "epoch": int,
     "learning_rate": float,
     "train_loss": float,

@@ -16,7 +16,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from project import ROOT
-from workspace import inside
+from workspace import inside, search_metrics
 
 from mnist12k.cnn import architecture
 from mnist12k.cnn.architecture import Convolution
@@ -25,7 +25,7 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.files import write_json, write_table, write_text
-from mnist12k.outputs import FINALISTS, RESULTS, TRIALS, TUNE_METRICS, TuneMetrics
+from mnist12k.outputs import FINALISTS, RESULTS, TRIALS, TUNE_METRICS
 from mnist12k.params import load_params
 from mnist12k.paths import BEST_PARAMS, DATA, MODEL, PAGE
 from mnist12k.report.page.network import network_content, network_data
@@ -77,19 +77,7 @@ def write_seeds_and_search() -> None:
     finalists = [("2", 5, 0.021, 0.994), ("2", 6, 0.023, 0.993), ("start", 5, 0.03, 0.99)]
     columns = ["trial", "seed", "validation_loss", "validation_accuracy"]
     write_table(FINALISTS, pd.DataFrame(finalists, columns=columns))
-    metrics = TuneMetrics(
-        study="mnist12k-1",
-        fingerprint="1",
-        trials=3,
-        pruned=1,
-        epochs=7,
-        epochs_of_finalists=9,
-        winner_trial=2,
-        winner_validation_loss_mean=0.022,
-        winner_validation_accuracy_mean=0.9935,
-        start_recipe="fast",
-    )
-    write_json(TUNE_METRICS, metrics)
+    write_json(TUNE_METRICS, search_metrics())
     write_text(BEST_PARAMS, "train:\n  learning_rate: 0.5\n")
 
 

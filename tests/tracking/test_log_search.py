@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from workspace import inside, make_workspace
+from workspace import inside, make_workspace, search_metrics
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.files import write_json, write_table
-from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
+from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.params import Params, load_params
 from mnist12k.search.study import study_digest
 from mnist12k.tracking.log_search import TRIAL, log_search
@@ -45,18 +45,7 @@ def workspace(tmp_path: Path, idx_folder: Path) -> Iterator[Params]:
             for epoch in range(1, count + 1)
         ]
         write_table(TRIAL_EPOCHS, pd.DataFrame(epochs, columns=["trial", *Epoch._fields]))
-        metrics = TuneMetrics(
-            study="mnist12k-test",
-            fingerprint=fingerprint,
-            trials=2,
-            pruned=1,
-            epochs=3,
-            epochs_of_finalists=4,
-            winner_trial=0,
-            winner_validation_loss_mean=0.25,
-            winner_validation_accuracy_mean=0.9,
-            start_recipe="fast",
-        )
+        metrics = search_metrics(fingerprint=fingerprint, trials=2)
         write_json(TUNE_METRICS, metrics)
         yield params
 
@@ -75,7 +64,7 @@ def test_a_search_is_a_parent_with_one_child_per_trial(workspace: Params) -> Non
     parent, (complete, pruned) = logged_runs()
     assert parent.info.status == "FINISHED"
     assert parent.data.params["tune.sampler"] == workspace.tune.sampler
-    assert parent.data.metrics["tune/winner_validation_loss_mean"] == 0.25
+    assert parent.data.metrics["tune/winner_validation_loss_mean"] == 0.022
     assert (complete.info.status, pruned.info.status) == ("FINISHED", "KILLED")
     assert complete.data.params == {
         "train.learning_rate": "0.125",

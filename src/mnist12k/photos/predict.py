@@ -12,7 +12,7 @@ from PIL import Image
 
 from mnist12k.cnn.network import Network, to_unit_range
 from mnist12k.errors import UserError
-from mnist12k.photos.prepare import FORMATS, prepare, read_grey
+from mnist12k.photos.prepare import FORMATS, Grey, prepare, read_grey
 
 STDIN = "-"
 # Float32 images of shape (n, 1, 28, 28) to logits of shape (n, 10).
@@ -30,9 +30,7 @@ def predict(files: Sequence[str], model: Model, *, as_json: bool) -> None:
     for name, source in _pictures(files):
         total += 1
         try:
-            if isinstance(source, UserError):
-                raise source
-            probabilities = _probabilities(model, prepare(read_grey(source)))
+            probabilities = _probabilities(model, prepare(_read(source)))
         except UserError as error:
             failed += 1
             _print_failure(name, str(error), as_json=as_json)
@@ -53,17 +51,15 @@ def as_model(network: Network) -> Model:
     return run
 
 
-def _pictures(files: Sequence[str]) -> Iterator[tuple[str, Path | bytes | UserError]]:
-    """Yield each picture's name and content, or the reason why there is none."""
+def _pictures(files: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
+    """Yield each picture's name and its path or content; a folder without pictures as it is."""
     for name in files:
         path = Path(name)
         if name == STDIN:
             yield "stdin", sys.stdin.buffer.read()
         elif path.is_dir():
             pictures = [file for file in sorted(path.rglob("*")) if _is_picture(file)]
-            if not pictures:
-                yield name, UserError("no picture in this folder")
-            yield from ((str(picture), picture) for picture in pictures)
+            yield from ((str(picture), picture) for picture in pictures or [path])
         else:
             yield name, path
 
@@ -71,6 +67,12 @@ def _pictures(files: Sequence[str]) -> Iterator[tuple[str, Path | bytes | UserEr
 def _is_picture(file: Path) -> bool:
     suffixes = Image.registered_extensions()
     return suffixes.get(file.suffix.lower()) in FORMATS and file.is_file()
+
+
+def _read(source: Path | bytes) -> Grey:
+    if isinstance(source, Path) and source.is_dir():
+        raise UserError("no picture in this folder")
+    return read_grey(source)
 
 
 def _probabilities(model: Model, image: NDArray[np.uint8]) -> list[float]:

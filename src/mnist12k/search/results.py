@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Recipe
-from mnist12k.files import read_yaml, write_text
+from mnist12k.files import damaged, read_yaml, write_text
 from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.finalists import START, mean_results
@@ -118,9 +118,14 @@ def write_best(best: Point, path: Path) -> None:
 def apply_best(best: Path, params: Path) -> None:
     """Copy the section `train` of one YAML file to another, whose comments are kept.
 
-    The recipe's other keys become null, so that the recipe decides them.
+    The recipe's other keys become null, so that the recipe decides them. Raises UserError if the
+    first file is missing or damaged.
     """
-    chosen = read_yaml(best)["train"]
+    names = ("recipe", "seed", *Recipe.model_fields)
+    best_params = read_yaml(best)
+    chosen = best_params.get("train") if isinstance(best_params, dict) else None
+    if not isinstance(chosen, dict) or not {"recipe", "seed"} <= chosen.keys() <= set(names):
+        raise damaged(best, "it has no section train with recipe and seed")
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
@@ -129,7 +134,7 @@ def apply_best(best: Path, params: Path) -> None:
     )
     content = yaml.load(params.read_text(encoding="utf-8"))
     section = content["train"]
-    for name in ("recipe", "seed", *Recipe.model_fields):
+    for name in names:
         if name in section or name in chosen:
             section[name] = chosen.get(name)
     text = StringIO()
