@@ -157,4 +157,4 @@ def test_what_a_failed_block_has_lost_is_restored(
 
 def test_the_columns_of_a_history_are_the_fields_of_an_epoch() -> None:
     kinds = Epoch.__annotations__.items()
-    assert EPOCH_COLUMNS == {name: int if kind is int else float for name, kind in kinds}
+    assert {name: int if kind is int else float for name, kind in kinds} == EPOCH_COLUMNS
