@@ -1,5 +1,6 @@
 """Digests of a training's inputs, computed as DVC computes them."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -38,13 +39,13 @@ def git_state() -> tuple[str, str] | None:
     try:
         import git  # raises ImportError without a git executable
 
-        repository = git.Repo(search_parent_directories=True)
-        return repository.head.commit.hexsha, str(not repository.is_dirty()).lower()
+        with contextlib.suppress(git.InvalidGitRepositoryError, ValueError):
+            repository = git.Repo(search_parent_directories=True)
+            return repository.head.commit.hexsha, str(not repository.is_dirty()).lower()
     except Exception as error:  # a broken repository leads to any of them
-        if type(error).__name__ not in ("InvalidGitRepositoryError", "ValueError"):
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            warn(f"the git commit is unknown ({lines[0]})")
-        return None
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        warn(f"the git commit is unknown ({lines[0]})")
+    return None
 
 
 def training_fingerprint(settings: BaseModel) -> str:

@@ -15,10 +15,11 @@ from team_server import find_postgresql, postgresql
 from tune_command import new_folder, read_report, read_until, start
 from workspace import inside
 
+from mnist12k.errors import without_passwords
 from mnist12k.params import load_params
 from mnist12k.search import study as study_module
 from mnist12k.search.queue import PROCESS, fill_queue, queued
-from mnist12k.search.study import open_study, without_password
+from mnist12k.search.study import open_study
 
 PROGRAMS = find_postgresql()
 pytestmark = [
@@ -99,5 +100,5 @@ def test_a_silent_worker_on_another_machine_loses_its_trial(
 def test_the_password_is_not_shown(database: str, tmp_path: Path, idx_folder: Path) -> None:
     folder = new_folder(tmp_path / "secret", idx_folder, storage=database)
     with inside(folder):
-        shown = without_password(load_params().tune)
+        shown = without_passwords(load_params().tune.storage)
     assert shown.startswith("postgresql://mlflow:***@127.0.0.1:")

@@ -15,17 +15,17 @@ from mnist12k.outputs import EVALUATE_METRICS, read_evaluate_metrics, read_train
 from mnist12k.paths import DATA, MODEL, MODEL_CARD
 
 
-def write_model_card(settings: Train, device: str) -> None:
+def write_model_card(settings: Train, device_name: str) -> None:
     """Evaluate models/cnn.pt on changed test images, and write its card; half a minute on a core.
 
     Raises UserError if the metrics are missing, damaged, or another model's.
     """
     training, evaluation = read_train_metrics(), read_evaluate_metrics()
-    place = pick_device(device, "evaluate.device")
-    network = load_network(MODEL, place)
+    device = pick_device(device_name, "evaluate.device")
+    network = load_network(MODEL, device)
     if evaluation.model_md5 != file_md5(MODEL):
         raise UserError(f"{EVALUATE_METRICS} is of another model; run `dvc repro evaluate`")
-    digits = load_test_digits(DATA).to(place)
+    digits = load_test_digits(DATA).to(device)
     environment = Environment(
         loader=PackageLoader("mnist12k.export", ""),
         undefined=StrictUndefined,
@@ -39,7 +39,7 @@ def write_model_card(settings: Train, device: str) -> None:
         training=training,
         evaluation=evaluation,
         conditions=measure_digits(network, digits),
-        no_digits=measure_no_digits(network, place, len(digits.labels)),
+        no_digits=measure_no_digits(network, device, len(digits.labels)),
     )
     write_text(MODEL_CARD, card)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import warnings
 
 import numpy as np
@@ -12,7 +11,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler,
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, without_passwords
 from mnist12k.fingerprint import folder_md5
 from mnist12k.paths import DATA, store_root
 from mnist12k.search.queue import GRACE, queued, retry
@@ -56,17 +55,13 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
         known = study.user_attrs.get(DIGEST)
     except Exception as error:  # the exception's type depends on the database
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"tune.storage = {without_password(settings.tune)!r}: {reason}") from error
+        storage = without_passwords(settings.tune.storage)
+        raise UserError(f"tune.storage = {storage!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage has a study {name} of other inputs; move it away, or change tune.seed"
         )
     return study
-
-
-def without_password(tune: Tune) -> str:
-    """Return `tune.storage` for display."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", tune.storage)
 
 
 def open_storage(name: str) -> BaseStorage:

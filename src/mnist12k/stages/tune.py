@@ -50,12 +50,14 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
         write_trials()
         tracked()
 
+    requeue_dead(study, {})
     fill_queue(study, tune)
     run_queue(settings, study, "", on_finished)
 
     finalists = choose_finalists(study, tune)
     digest = finalists_digest(finalists, tune)
     finalists_study = open_study(settings, digest)
+    requeue_dead(finalists_study, {})
     queue_finalists(finalists_study, finalists, tune)
     run_queue(settings, finalists_study, digest, lambda: None)
     results = finalist_results(finalists_study, finalists)
@@ -80,7 +82,6 @@ def run_queue(
     settings: SearchSettings, study: optuna.Study, finalists: str, on_finished: Callable[[], None]
 ) -> None:
     """Run the queued trials and print each result; call `on_finished` after one or several."""
-    requeue_dead(study, {})
     printed = {trial.number for trial in finished(study)}
     counts = f"{len(printed)} trials finished, {len(queued(study))} to go"
     print(f"{study.study_name}: {counts}", flush=True)

@@ -7,6 +7,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
+from mnist12k.errors import without_passwords
 from mnist12k.files import damaged, read_json
 from mnist12k.outputs import (
     TRIAL_COLUMNS,
@@ -19,7 +20,7 @@ from mnist12k.outputs import (
 from mnist12k.paths import TUNE_REPORTS
 from mnist12k.processes import this_process
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.study import study_digest, without_password
+from mnist12k.search.study import study_digest
 from mnist12k.tracking.runs import (
     FINGERPRINT,
     PROCESS,
@@ -100,7 +101,7 @@ def _open(
 ) -> str:
     name = f"tune-{tags[FINGERPRINT][:7]}"
     run_id = str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
-    shown = settings.tune.model_dump() | {"storage": without_password(settings.tune)}
+    shown = settings.tune.model_dump() | {"storage": without_passwords(settings.tune.storage)}
     log_params(client, run_id, "tune", shown)
     return run_id
 
