@@ -17,10 +17,12 @@ help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 repro: $(INSTALLED)  ## Run every stage that has changed, and complete its run in MLflow
+	mnist12k repair
 	dvc repro
 	mnist12k publish
 
 tune: $(INSTALLED)  ## Search for better hyperparameters; an interrupted search resumes
+	mnist12k repair
 	dvc repro pipelines/tune/dvc.yaml
 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, and print the address of this project's runs

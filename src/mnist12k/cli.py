@@ -261,11 +261,24 @@ def ui() -> None:
 
 
 @mnist12k.command(section=UPKEEP)
+def repair() -> None:
+    """Repair damaged DVC lock files.
+
+    Restores every dvc.lock that DVC cannot load, after a kill or a power failure, from git, and
+    keeps the damaged file as dvc.lock.damaged. `make repro` does this first.
+    """
+    from mnist12k.repairs import report as print_repairs
+
+    os.chdir(project_root())
+    print_repairs()
+
+
+@mnist12k.command(section=UPKEEP)
 def doctor() -> None:
     """Check the setup and suggest fixes.
 
     Prints one line per check of packages, device, data, tracking store, unfinished runs, DVC and
-    disk space. Changes nothing; the exit code is 2 if a check fails.
+    disk space, after repairing what `mnist12k repair` does. The exit code is 2 if a check fails.
     """
     from mnist12k.doctor import report as print_checks
 

@@ -21,6 +21,7 @@ from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
 from mnist12k.params import Params
 from mnist12k.paths import DATA, LOCK, store_root
+from mnist12k.repairs import check_conflicts, repair_lock_files
 from mnist12k.tracking.runs import abandoned_runs
 from mnist12k.tracking.store import connect, is_local, is_unauthenticated, local_database, reason
 
@@ -50,7 +51,8 @@ def report(params: Params) -> None:
 
 
 def run_checks(params: Params) -> Iterator[Check]:
-    """Yield the result of every check; none of them changes anything."""
+    """Yield the result of every check; damaged lock files of DVC are repaired first."""
+    yield from check_lock_files()
     yield check_packages(LOCK)
     yield check_device(params.train.device)
     yield check_data(params.fetch.sha256, DATA)
@@ -58,6 +60,17 @@ def run_checks(params: Params) -> Iterator[Check]:
     yield check_store()
     yield check_dvc()
     yield check_disk(Path())
+
+
+def check_lock_files() -> Iterator[Check]:
+    """Repair DVC's lock files, and look for merge conflicts in them."""
+    try:
+        for repaired in repair_lock_files():
+            yield Check(repaired)
+    except UserError as error:
+        yield Check(str(error), "resolve this, then run `mnist12k repair`")
+    if conflicts := check_conflicts():
+        yield Check(*conflicts)
 
 
 def check_packages(lock: Path) -> Check:
