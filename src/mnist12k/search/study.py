@@ -8,12 +8,12 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, RDBStorage
 
 from mnist12k.errors import UserError, without_passwords
 from mnist12k.fingerprint import folder_md5
 from mnist12k.paths import DATA, store_root
+from mnist12k.search.journal import open_journal
 from mnist12k.search.queue import GRACE, queued, retry
 from mnist12k.search.settings import SearchSettings, Tune
 
@@ -53,6 +53,8 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)
+    except UserError:
+        raise
     except Exception as error:  # the exception's type depends on the database
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         storage = without_passwords(settings.tune.storage)
@@ -67,7 +69,7 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 def open_storage(name: str) -> BaseStorage:
     """Open the journal next to the tracking store, or a PostgreSQL database."""
     if name == "journal":
-        return JournalStorage(JournalFileBackend(str(store_root() / JOURNAL)))
+        return open_journal(store_root() / JOURNAL)
     return RDBStorage(
         name,
         engine_kwargs={"connect_args": {"connect_timeout": 5}},
