@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro tune ui screenshots test check format lock clean
+.PHONY: help repro tune ui screenshots test faults check format lock clean
 
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -33,6 +33,9 @@ screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from this project's 
 
 test: check  ## Run the checks, then every test, on up to 8 cores
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
+
+faults: $(INSTALLED)  ## Kill commands, damage files and fill the disk, and write benchmarks/faults.md
+	PYTHONPATH=tests python -m faults.campaign
 
 check: $(INSTALLED)  ## Check lint, formatting, types, import order
 	ruff check .

@@ -1,10 +1,11 @@
 """Any file under reports/ may be damaged: every command that reads it says so in one line."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults.damage import DAMAGES, OPTIONAL, REQUIRED, garbled, truncated
+from faults.templates import copy_complete
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from project import ROOT
@@ -19,24 +20,6 @@ from mnist12k.stages.seeds import RECIPES, earlier_results
 
 pytestmark = pytest.mark.slow
 
-# What each command reads, with which the whole line must name the damaged file.
-REQUIRED = {
-    "evaluate": ["train/metrics.json", "train/history.csv"],
-    "report": [
-        *("backprop/metrics.json", "backprop/losses.csv", "backprop/hill.csv"),
-        *("train/metrics.json", "train/history.csv"),
-        *("evaluate/metrics.json", "evaluate/predictions.csv"),
-    ],
-    "publish": ["train/metrics.json", "train/history.csv", "evaluate/metrics.json"],
-    "export": ["train/metrics.json", "evaluate/metrics.json"],
-}
-OPTIONAL = {  # damage to the results of optional studies is a warning
-    "report": [
-        *("seeds/results.csv", "seeds/metrics.json"),
-        *("tune/metrics.json", "tune/trials.csv", "tune/finalists.csv"),
-    ],
-    "publish": ["tune/metrics.json", "tune/trials.csv", "tune/epochs.csv"],
-}
 CASES = [
     (command, file, code)
     for files, code in ((REQUIRED, 2), (OPTIONAL, 0))
@@ -45,39 +28,15 @@ CASES = [
 ]
 
 
-def truncated(content: bytes, fraction: float) -> bytes:
-    return content[: int(fraction * (len(content) - 2))]
-
-
-def garbled(content: bytes, fraction: float) -> bytes:
-    place = int(fraction * (len(content) - 1))
-    return content[:place] + b"\xff\x00\xfe" + content[place:]
-
-
-DAMAGES: list[Callable[[bytes, float], bytes]] = [
-    truncated,
-    garbled,
-    lambda *_: b"",
-    lambda *_: b"{}\n",
-    lambda *_: b"[1, 2]\n",
-    lambda *_: b"\x89PNG\r\n\x1a\n" * 50,
-]
-
-
 @pytest.fixture(scope="module")
 def complete(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small training with the results of every study beside it."""
-    folder = tmp_path_factory.mktemp("damage") / "workspace"
-    shutil.copytree(trained_template, folder, symlinks=True)
-    for name in ("backprop", "seeds", "tune"):
-        shutil.copytree(ROOT / "reports" / name, folder / "reports" / name)
-    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
-    return folder
+    return copy_complete(trained_template, tmp_path_factory.mktemp("damage") / "workspace")
 
 
 @pytest.mark.parametrize(("command", "file", "code"), CASES)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(damage=st.sampled_from(DAMAGES), fraction=st.floats(0, 1))
+@given(damage=st.sampled_from([*DAMAGES.values()]), fraction=st.floats(0, 1))
 def test_a_damaged_report_is_named_by_every_command_that_reads_it(
     complete: Path,
     capsys: pytest.CaptureFixture[str],
@@ -118,7 +77,7 @@ def test_a_missing_report_is_named_with_the_command_that_writes_it(
 
 
 @pytest.mark.parametrize("file", [RESULTS, RECIPES])
-@given(damage=st.sampled_from(DAMAGES[:3]), fraction=st.floats(0, 0.9))
+@given(damage=st.sampled_from([truncated, garbled, DAMAGES["empty"]]), fraction=st.floats(0, 0.9))
 def test_damaged_results_of_the_seeds_study_are_never_trained_over(
     complete: Path, file: Path, damage: Callable[[bytes, float], bytes], fraction: float
 ) -> None:
