@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +12,14 @@ from hypothesis import strategies as st
 from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.files import (
+    all_or_none,
     atomic_write,
     read_json,
     read_table,
-    restore_on_failure,
+    remove_leftovers,
     write_json,
     write_table,
+    write_text,
 )
 from mnist12k.outputs import EPOCH_COLUMNS, Record
 
@@ -142,17 +146,69 @@ def test_a_written_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_what_a_failed_block_has_lost_is_restored(
+def test_a_block_that_fails_replaces_no_file_and_leaves_no_other(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("old")
+
+    def interrupted() -> None:
+        with all_or_none():
+            write_text(first, "new")
+            assert first.read_text() == "old"
+            write_text(second, "new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert first.read_text() == "old"
+
+
+def test_a_block_that_succeeds_replaces_every_file_with_its_last_content(tmp_path: Path) -> None:
+    with all_or_none():
+        for text in ("one", "two"):
+            write_text(tmp_path / "file", text)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["two"]
+
+
+def test_leftovers_of_killed_processes_are_removed_and_those_of_live_ones_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model, backup = Path("cnn.pt"), Path("backup")
-    with restore_on_failure([model], backup):
-        model.write_text("trained")
-    model.unlink()
-    with pytest.raises(UserError), restore_on_failure([model], backup):
-        raise UserError("diverged")
-    assert model.read_text() == "trained"
+    Path("reports/study").mkdir(parents=True)
+    script = """
+import os
+import subprocess
+import sys
+from pathlib import Path
+from mnist12k.files import atomic_write, temporary_folder
+with (
+    atomic_write("reports/study/hill.png"),
+    temporary_folder(Path("reports")) as folder,
+    temporary_folder(Path()),
+):
+    (folder / "file").touch()
+    os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    killed = [*Path().glob(".tmp-*"), *Path("reports").rglob(".tmp-*")]
+    assert len(killed) == 3
+    with atomic_write("reports/study/hill.png") as temporary:
+        remove_leftovers([Path("reports")])
+        assert temporary.exists()
+    assert not [path for path in killed if path.exists()]
+    assert [*Path("reports").rglob("*")] == [Path("reports/study"), Path("reports/study/hill.png")]
+
+
+def test_leftovers_of_another_boot_are_removed_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new, old = Path(".tmp-abc-1-2_x.csv"), Path(".tmp-abc-1-2_y.csv")
+    new.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    remove_leftovers([])
+    assert [*Path().iterdir()] == [new]
 
 
 def test_the_columns_of_a_history_are_the_fields_of_an_epoch() -> None:

@@ -49,7 +49,7 @@ def slow_source(tmp_path: Path, idx_folder: Path) -> Path:
 
 def fetching(project: Project) -> Begun:
     shutil.rmtree(project.root / "data/mnist", ignore_errors=True)
-    return lambda _: any((project.root / "data").glob(".mnist-*/new/MNIST/raw/*"))
+    return lambda _: any((project.root / "data").glob(".tmp-*/new/MNIST/raw/*"))
 
 
 def studying(project: Project) -> Begun:

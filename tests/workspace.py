@@ -12,10 +12,13 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
 from mnist12k.outputs import TuneMetrics
 from mnist12k.params import Params, load_params
+from mnist12k.processes import this_process
 from mnist12k.stages import evaluate, train
 
 # Variables that would select another project's store.
 FOREIGN = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
+# Names of processes: one that has ended on this machine, one of another machine.
+DEAD, ELSEWHERE = f"{this_process().partition('-')[0]}-999999999-1", "0123456789ab-1-1"
 
 
 def quiet(_: Train, _resumes: bool) -> nullcontext[Callable[[Epoch], None]]:

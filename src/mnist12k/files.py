@@ -1,10 +1,12 @@
 """Atomic writes, and the only readers of YAML, JSON and CSV."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -15,14 +17,20 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mnist12k.errors import UserError
+from mnist12k.processes import is_gone, this_process
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 T = TypeVar("T")
 
+TEMPORARY = ".tmp-"  # ignored by git and DVC
+DAY = 86_400  # seconds
+
 # Far more than params.yaml and dvc.lock need.
 YAML_BYTES, YAML_DEPTH, YAML_VALUES = 1 << 20, 20, 20_000
+
+_waiting: dict[Path, Path] | None = None  # within `all_or_none`: files to replace, and by what
 
 
 class Section(BaseModel):
@@ -33,35 +41,64 @@ class Section(BaseModel):
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds."""
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds.
+
+    Within `all_or_none`, rename it when that block ends.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(path.suffix, _temporary_prefix(), path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private to the user
-        temporary.replace(path)
-    finally:
+        if _waiting is None:
+            temporary.replace(path)
+        else:
+            _waiting.setdefault(path, temporary)
+            temporary.replace(_waiting[path])
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
-def restore_on_failure(paths: Sequence[Path], backup: Path) -> Iterator[None]:
-    """Copy `paths` to the folder `backup` if the block succeeds; restore missing ones if it fails.
-
-    DVC removes a stage's outputs before it runs the stage.
-    """
+def all_or_none() -> Iterator[None]:
+    """Replace the files that the block writes when it ends; if it fails, replace none of them."""
+    global _waiting
+    written = _waiting = {}
     try:
         yield
-    except BaseException:
-        for path in paths:
-            if not path.exists() and (backup / path).is_file():
-                _copy(backup / path, path)
-        raise
-    for path in paths:
-        _copy(path, backup / path)
+        for path, temporary in written.items():
+            temporary.replace(path)
+    finally:
+        _waiting = None
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder in `parent`, on the same file system; remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix=_temporary_prefix(), dir=parent) as folder:
+        yield Path(folder)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether `path` is being written: such files are in no digest and no artifact."""
+    return path.name.startswith(TEMPORARY)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove what killed processes left in the current folder, and anywhere in `folders`."""
+    found = [path for folder in folders for path in folder.rglob(f"{TEMPORARY}*")]
+    for path in [*Path().glob(f"{TEMPORARY}*"), *found]:
+        process = path.name.removeprefix(TEMPORARY).partition("_")[0]
+        with contextlib.suppress(OSError):
+            # Nothing is written for a day; the process may have run before a restart.
+            if is_gone(process) or time.time() - path.stat().st_mtime > DAY:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -194,9 +231,8 @@ def _remedy(path: Path) -> str:
     return f"`mnist12k {path.parent.name}`"
 
 
-def _copy(source: Path, target: Path) -> None:
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
+def _temporary_prefix() -> str:
+    return f"{TEMPORARY}{this_process()}_"
 
 
 def _umask() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from mnist12k.errors import UserError, warn
-from mnist12k.files import read_yaml
+from mnist12k.files import is_temporary, read_yaml
 from mnist12k.paths import PIPELINE
 
 
@@ -21,9 +21,9 @@ def file_md5(path: Path) -> str:
 def folder_md5(folder: Path) -> str:
     """Return DVC's digest of a folder: the MD5 of the JSON list of its files and their MD5s.
 
-    Compiled Python files are left out, as in .dvcignore.
+    Compiled Python files and temporary files are left out, as in .dvcignore.
     """
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and not is_temporary(path)]
     files = [path for path in files if "__pycache__" not in path.parts]
     entries = [{"md5": file_md5(f), "relpath": f.relative_to(folder).as_posix()} for f in files]
     entries.sort(key=lambda entry: tuple(entry["relpath"].split("/")))

@@ -25,6 +25,8 @@ BEST_PARAMS = TUNE_REPORTS / "best_params.yaml"
 PAGE = REPORTS / "index.html"
 MODEL_CARD = REPORTS / "model_card.md"
 
+WRITTEN = (DATA.parent, MODEL.parent, CHECKPOINTS, REPORTS)  # the folders with what stages write
+
 
 def project_root() -> Path:
     """Return the closest folder, from the current one upwards, with params.yaml and dvc.yaml."""

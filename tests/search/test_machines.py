@@ -13,7 +13,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 from team_server import find_postgresql, postgresql
 from tune_command import new_folder, read_report, read_until, start
-from workspace import inside
+from workspace import ELSEWHERE, inside
 
 from mnist12k.errors import without_passwords
 from mnist12k.params import load_params
@@ -87,7 +87,7 @@ def test_a_silent_worker_on_another_machine_loses_its_trial(
         with pytest.warns(UserWarning, match="Heartbeat"):
             trial = study.ask()
         trial.suggest_float("learning_rate", 0.05, 1.5, log=True)
-        trial.set_user_attr(PROCESS, "elsewhere/1@1")
+        trial.set_user_attr(PROCESS, ELSEWHERE)
         study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
         fail_stale_trials(study)
         assert queued(study) == []

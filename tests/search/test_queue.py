@@ -8,6 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tune_command import search_settings, with_tune
+from workspace import DEAD, ELSEWHERE
 
 from mnist12k.errors import UserError
 from mnist12k.search import queue
@@ -26,7 +27,6 @@ from mnist12k.search.study import new_sampler, open_study, study_digest
 from mnist12k.search.trial import suggest
 
 pytestmark = pytest.mark.slow
-DEAD = "elsewhere/1@1"
 
 
 @pytest.fixture
@@ -122,9 +122,8 @@ def test_every_sampler_stays_within_the_space(settings: SearchSettings, sampler:
 
 
 def test_a_trial_of_a_dead_worker_is_queued_again_but_not_forever(
-    settings: SearchSettings, monkeypatch: pytest.MonkeyPatch
+    settings: SearchSettings,
 ) -> None:
-    monkeypatch.setattr("mnist12k.processes.socket.gethostname", lambda: "elsewhere")
     few = with_tune(settings, trials=1)
     study = open_study(few)
     fill_queue(study, few.tune)
@@ -144,7 +143,7 @@ def test_a_trial_of_another_machines_worker_keeps_running(settings: SearchSettin
     study = open_study(settings)
     fill_queue(study, settings.tune)
     trial = study.ask()
-    trial.set_user_attr(PROCESS, DEAD)
+    trial.set_user_attr(PROCESS, ELSEWHERE)
     requeue_dead(study, {})
     assert study.trials[trial.number].state == TrialState.RUNNING
 

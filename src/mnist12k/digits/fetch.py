@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -13,6 +12,7 @@ from pathlib import Path
 from mnist12k.digits.settings import RAW
 from mnist12k.digits.sources import SourceError, sources
 from mnist12k.errors import UserError
+from mnist12k.files import temporary_folder
 
 # What a network, an archive or a disk may raise; the next source is then tried.
 FAILURES = (SourceError, OSError, HTTPException, zlib.error, EOFError, KeyError, tarfile.TarError)
@@ -33,8 +33,8 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
     failures = []
     root.parent.mkdir(parents=True, exist_ok=True)
     for name, fill in sources(source).items():
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
-            raw = Path(folder) / "new" / RAW
+        with temporary_folder(root.parent) as folder:
+            raw = folder / "new" / RAW
             raw.mkdir(parents=True)
             try:
                 fill(raw, sha256)
@@ -43,7 +43,7 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
                 failures.append(f"  {name}: {error}")
                 continue
             if root.exists():
-                root.rename(Path(folder) / "old")
+                root.rename(folder / "old")
             shutil.move(raw.parents[1], root)
             return name
     raise UserError(

@@ -18,7 +18,7 @@ from mnist12k.cnn.network import new_network
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
-from mnist12k.processes import this_process
+from mnist12k.processes import register_process
 from mnist12k.search.fused import fit_fused
 from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, queued
 from mnist12k.search.settings import SearchSettings
@@ -112,7 +112,7 @@ def start_trial(trial: optuna.Trial, settings: SearchSettings) -> list[Train]:
     """Return the trainings of a trial from the queue, one per seed; raise NotQueued."""
     if ATTEMPT not in trial.user_attrs:
         raise NotQueued
-    trial.set_user_attr(PROCESS, this_process())
+    trial.set_user_attr(PROCESS, register_process())
     if POINT in trial.user_attrs:  # a finalist
         return [settings.for_point(trial.user_attrs[POINT], trial.user_attrs[SEED])]
     tune = settings.tune

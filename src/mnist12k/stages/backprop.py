@@ -8,13 +8,14 @@ from mnist12k.backprop.hill import find_hill, sweep
 from mnist12k.backprop.proof import Deviation, deviation
 from mnist12k.backprop.settings import Backprop
 from mnist12k.backprop.study import STEP_COLUMNS, loss_curves, steps, trajectory
-from mnist12k.files import atomic_write, write_json, write_table, write_text
+from mnist12k.files import all_or_none, atomic_write, write_json, write_table, write_text
 from mnist12k.paths import BACKPROP_REPORTS
 from mnist12k.report.figures.backprop import draw_hill, draw_losses, draw_network
 from mnist12k.report.study.derivation import write_derivation
 from mnist12k.report.study.workbook import write_workbook
 
 
+@all_or_none()
 def run(study: Backprop) -> None:
     """Descend at every learning rate, check every number, and write reports/backprop."""
     name, network = study.studied()

@@ -8,7 +8,7 @@ from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.evaluate import predict, score
 from mnist12k.cnn.model_file import load_network
 from mnist12k.digits.dataset import load_test_digits
-from mnist12k.files import write_json, write_table, write_text
+from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import (
     EVALUATE_METRICS,
@@ -24,6 +24,7 @@ from mnist12k.report.figures.model_summary import summarise
 from mnist12k.stages.settings import Evaluate
 
 
+@all_or_none()
 def run(settings: Evaluate) -> None:
     """Predict every test image; write metrics, predictions, figures and the layer table.
 

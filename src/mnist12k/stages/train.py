@@ -15,10 +15,11 @@ from mnist12k.cnn.model_file import save_network
 from mnist12k.cnn.network import new_network, parameter_count
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
-from mnist12k.files import restore_on_failure, write_json, write_table
+from mnist12k.files import all_or_none, write_json, write_table
 from mnist12k.fingerprint import training_fingerprint
 from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
 from mnist12k.paths import CHECKPOINTS, DATA, MODEL
+from mnist12k.restore import restored_on_failure
 from mnist12k.stages.progress import Progress
 
 Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
@@ -31,7 +32,7 @@ def run(settings: Train, tracked: Tracked) -> None:
     every file is written; it yields the function that logs an epoch. An interrupted training
     resumes from its last completed epoch; a failed one restores the previous outputs.
     """
-    with restore_on_failure([MODEL, HISTORY, TRAIN_METRICS], CHECKPOINTS / "last-good"):
+    with restored_on_failure("train", [MODEL, HISTORY, TRAIN_METRICS]):
         _train(settings, tracked)
 
 
@@ -68,8 +69,6 @@ def _train(settings: Train, tracked: Tracked) -> None:
         on_step = progress.on_step if sys.stderr.isatty() else None
         history = fit(network, training, validation, settings, on_epoch, on_step, checkpoint)
 
-        save_network(network, MODEL)
-        write_table(HISTORY, pd.DataFrame(history))
         last, best = history[-1], best_epoch(history)
         metrics = TrainMetrics(
             epochs=last.epoch,
@@ -85,7 +84,10 @@ def _train(settings: Train, tracked: Tracked) -> None:
             started=round(started, 3),
             fingerprint=fingerprint,
         )
-        write_json(TRAIN_METRICS, metrics)
+        with all_or_none():
+            save_network(network, MODEL)
+            write_table(HISTORY, pd.DataFrame(history))
+            write_json(TRAIN_METRICS, metrics)
     checkpoint.remove()
 
 

@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from mnist12k.errors import UserError
-from mnist12k.files import write_json, write_table, write_text
+from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.paths import BEST_PARAMS, TUNE_REPORTS
 from mnist12k.search.finalists import (
@@ -66,13 +66,14 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
             "tune: every trial and the recipe itself diverged; search lower learning rates"
         )
 
-    write_trials()
-    write_table(FINALISTS, results)
-    write_text(RANKING, ranking(settings, study, finalists, results))
     best = {"recipe": tune.recipe, "seed": tune.seed, **finalists[results["trial"].iloc[0]]}
-    write_best(best, BEST_PARAMS)
-    write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
-    draw_study(study, TUNE_REPORTS)
+    with all_or_none():
+        write_trials()
+        write_table(FINALISTS, results)
+        write_text(RANKING, ranking(settings, study, finalists, results))
+        write_best(best, BEST_PARAMS)
+        write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
+        draw_study(study, TUNE_REPORTS)
     tracked()
     print(f"the winner is in {BEST_PARAMS}; `mnist12k tune --apply` writes it to params.yaml")
     print(f"train it with: {train_command(best)}")
