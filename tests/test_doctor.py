@@ -1,4 +1,3 @@
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from alembic.script import ScriptDirectory
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from project import ROOT
 from sqlalchemy import create_engine
-from workspace import inside, make_workspace
+from workspace import DEAD, inside, make_workspace
 
 from mnist12k import doctor
 from mnist12k.digits.settings import RAW
@@ -83,7 +82,7 @@ def test_an_abandoned_run_is_named_with_the_command_that_ends_it(workspace: Para
     client, experiment_id = connect()
     assert check_store().fix == ""
     run_id = create_run(client, experiment_id, workspace.train, time.time())
-    client.set_tag(run_id, PROCESS, f"{socket.gethostname()}/999999999@1")
+    client.set_tag(run_id, PROCESS, DEAD)
     check = check_store()
     assert str(client.get_run(run_id).info.run_name) in check.result
     assert check.fix == "`mnist12k publish`"

@@ -22,9 +22,19 @@ from mnist12k.errors import UserError
 from mnist12k.params import Params
 from mnist12k.paths import DATA, LOCK, store_root
 from mnist12k.repairs import check_conflicts, repair_lock_files
+from mnist12k.tracking.publish import faults
+from mnist12k.tracking.registry import champion_fault
 from mnist12k.tracking.runs import abandoned_runs
-from mnist12k.tracking.store import connect, is_local, is_unauthenticated, local_database, reason
+from mnist12k.tracking.store import (
+    EXPERIMENT,
+    is_local,
+    is_unauthenticated,
+    local_database,
+    open_client,
+    reason,
+)
 
+PUBLISH = "`mnist12k publish`"
 RECREATE_STORE = "move mlflow.db away and run `mnist12k publish`, which recreates it"
 FIX_SCHEMA = {
     "an older": "`mlflow db upgrade sqlite:///mlflow.db`",
@@ -57,7 +67,10 @@ def run_checks(params: Params) -> Iterator[Check]:
     yield check_device(params.train.device)
     yield check_data(params.fetch.sha256, DATA)
     yield check_mlruns(store_root())
-    yield check_store()
+    store = check_store()
+    yield store
+    if not store.fix:
+        yield check_published(params)
     yield check_dvc()
     yield check_disk(Path())
 
@@ -131,9 +144,13 @@ def check_store() -> Check:
     try:
         if is_local() and (age := schema_age(database)) in FIX_SCHEMA:
             return Check(f"mlflow.db was written by {age} MLflow", FIX_SCHEMA[age])
-        client, experiment_id = connect()
-        abandoned = abandoned_runs(client, experiment_id)
-        count = len(client.search_runs([experiment_id]))
+        client = open_client()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            state = "missing" if experiment is None else "deleted"
+            return Check(f"the experiment {EXPERIMENT} is {state}", PUBLISH)
+        abandoned = abandoned_runs(client, experiment.experiment_id)
+        count = len(client.search_runs([experiment.experiment_id]))
     except Exception as error:  # depends on the kind of store
         if is_unauthenticated(error):
             return Check(reason(error), "set both to the values from the server's administrator")
@@ -141,8 +158,24 @@ def check_store() -> Check:
         return Check(f"the tracking store does not answer: {reason(error)}", fix)
     if abandoned:
         names = ", ".join(str(run.info.run_name) for run in abandoned)
-        return Check(f"open runs whose process has ended: {names}", "`mnist12k publish`")
+        return Check(f"open runs whose process has ended: {names}", PUBLISH)
     return Check(f"the tracking store answers: {count} runs, none abandoned")
+
+
+def check_published(params: Params) -> Check:
+    """Compare the training in the workspace with its run, and load the registered models."""
+    try:
+        client = open_client()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        lacking = faults(client, experiment.experiment_id, params) if experiment else []
+        champion = champion_fault(client)
+    except Exception as error:  # as above
+        return Check(f"the tracking store does not answer: {reason(error)}", PUBLISH)
+    if lacking:
+        return Check(f"MLflow: {'; '.join(lacking)}", PUBLISH)
+    if champion:
+        return Check(champion, "`mnist12k promote --version N` chooses another version")
+    return Check("MLflow has what the workspace has, and its models can be loaded")
 
 
 def schema_age(database: Path) -> str:

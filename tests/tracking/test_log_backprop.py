@@ -1,4 +1,6 @@
-from collections.abc import Iterator
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from workspace import inside
+from workspace import DEAD, ELSEWHERE, inside
 
 from mnist12k.errors import UserError
-from mnist12k.files import write_json, write_table
+from mnist12k.files import atomic_write, write_json, write_table
 from mnist12k.outputs import (
     BACKPROP_METRICS,
     LOSSES,
@@ -20,7 +22,7 @@ from mnist12k.outputs import (
 )
 from mnist12k.params import Params
 from mnist12k.tracking.log_backprop import log_study
-from mnist12k.tracking.runs import FINGERPRINT
+from mnist12k.tracking.runs import FINGERPRINT, PROCESS
 from mnist12k.tracking.store import connect
 
 RATES, ITERATIONS = (0.1, 2.0), 1500  # more than MLflow accepts in one request
@@ -84,14 +86,70 @@ def test_logging_twice_adds_nothing(params: Params) -> None:
     assert len(children) == len(RATES)
 
 
-def test_a_partial_run_of_the_study_is_replaced(params: Params) -> None:
-    log_study(params.backprop)
-    client, first, _ = logged_runs()
-    client.update_run(first.info.run_id, "RUNNING")
+def test_a_study_whose_logging_was_interrupted_is_completed_on_the_same_machine(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", interrupted_at(3, MlflowClient.log_batch))
+        with pytest.raises(KeyboardInterrupt):
+            log_study(params.backprop)
+    client, experiment_id = connect()
+    unfinished = client.search_runs([experiment_id])
+    assert {run.info.status for run in unfinished} == {"RUNNING"}
+    for run in unfinished:
+        client.set_tag(run.info.run_id, PROCESS, DEAD)
     log_study(params.backprop)
     _, parent, children = logged_runs()
-    assert parent.info.run_id != first.info.run_id
-    assert {child.data.tags[MLFLOW_PARENT_RUN_ID] for child in children} == {parent.info.run_id}
+    assert {run.info.run_id for run in unfinished} <= {
+        run.info.run_id for run in (parent, *children)
+    }
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    for child in children:
+        curve = client.get_metric_history(child.info.run_id, "loss")
+        assert [point.step for point in curve] == list(range(ITERATIONS + 1))
+
+
+def interrupted_at(number: int, call: Callable[..., object]) -> Callable[..., None]:
+    numbers = itertools.count(1)
+
+    def until(*arguments: object, **options: object) -> None:
+        if next(numbers) == number:
+            raise KeyboardInterrupt
+        call(*arguments, **options)
+
+    return until
+
+
+def test_the_unfinished_study_of_another_machine_is_left_alone(params: Params) -> None:
+    log_study(params.backprop)
+    client, other, children = logged_runs()
+    for run in (other, *children):
+        client.update_run(run.info.run_id, "RUNNING")
+        client.set_tag(run.info.run_id, PROCESS, ELSEWHERE)
+    log_study(params.backprop)
+    for run in (other, *children):
+        assert client.get_run(run.info.run_id).info.status == "RUNNING"
+    _, experiment_id = connect()
+    finished = client.search_runs([experiment_id], "attributes.status = 'FINISHED'")
+    assert len(finished) == 1 + len(RATES)
+
+
+def test_lost_artifacts_of_a_finished_study_are_logged_again(params: Params) -> None:
+    log_study(params.backprop)
+    shutil.rmtree("mlartifacts")
+    log_study(params.backprop)
+    client, parent, _ = logged_runs()
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id, "backprop")}
+    assert artifacts == {"backprop/losses.csv", "backprop/metrics.json"}
+
+
+def test_a_file_that_is_being_written_is_in_no_fingerprint_and_no_artifact(params: Params) -> None:
+    log_study(params.backprop)
+    with atomic_write(BACKPROP_METRICS.with_name("hill.png")):
+        log_study(params.backprop)
+    client, parent, _ = logged_runs()
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id, "backprop")}
+    assert artifacts == {"backprop/losses.csv", "backprop/metrics.json"}
 
 
 def test_another_study_is_another_run(params: Params) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from workspace import inside, make_workspace, search_metrics
+from workspace import DEAD, inside, make_workspace, search_metrics
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
@@ -13,8 +13,9 @@ from mnist12k.files import write_json, write_table
 from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.params import Params, load_params
 from mnist12k.search.study import study_digest
-from mnist12k.tracking.log_search import TRIAL, log_search
+from mnist12k.tracking.log_search import STATE, TRIAL, log_search
 from mnist12k.tracking.publish import publish
+from mnist12k.tracking.runs import PROCESS
 from mnist12k.tracking.store import connect
 
 EPOCHS = (2, 1)  # of each trial
@@ -76,14 +77,31 @@ def test_a_search_is_a_parent_with_one_child_per_trial(workspace: Params) -> Non
     assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0)]
 
 
-def test_an_interrupted_child_is_logged_again(workspace: Params) -> None:
+def test_an_interrupted_child_is_completed(workspace: Params) -> None:
     log_search(workspace.search())
     _, (interrupted, _) = logged_runs()
-    connect()[0].update_run(interrupted.info.run_id, "RUNNING")
+    client, _ = connect()
+    client.delete_tag(interrupted.info.run_id, STATE)
+    client.set_tag(interrupted.info.run_id, PROCESS, DEAD)
+    client.update_run(interrupted.info.run_id, "KILLED")
     log_search(workspace.search())
     _, children = logged_runs()
     assert [child.info.status for child in children] == ["FINISHED", "KILLED"]
-    assert children[0].info.run_id != interrupted.info.run_id
+    assert children[0].info.run_id == interrupted.info.run_id
+    curve = client.get_metric_history(interrupted.info.run_id, "validation/loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0)]
+
+
+def test_another_result_of_the_same_search_is_another_run(workspace: Params) -> None:
+    log_search(workspace.search())
+    parent, children = logged_runs()
+    trials = pd.read_csv(TRIALS)
+    write_table(TRIALS, trials.assign(validation_accuracy=trials["validation_accuracy"] + 0.01))
+    log_search(workspace.search())
+    client, experiment_id = connect()
+    runs = client.search_runs([experiment_id])
+    assert len(runs) == 2 * (1 + len(EPOCHS))
+    assert {run.info.run_id for run in (parent, *children)} < {run.info.run_id for run in runs}
 
 
 def test_during_a_search_only_trials_are_logged(workspace: Params) -> None:

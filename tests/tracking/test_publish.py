@@ -1,16 +1,19 @@
 import shutil
-import socket
 import sqlite3
+import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import sqlalchemy
 import torch
 from mlflow.entities import Run
-from workspace import inside
+from workspace import DEAD, ELSEWHERE, inside
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import load_network, save_network
@@ -26,8 +29,9 @@ from mnist12k.outputs import (
 from mnist12k.params import Params, load_params
 from mnist12k.paths import MODEL
 from mnist12k.stages import evaluate, train
-from mnist12k.tracking.publish import PUBLISHED, publish
-from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL
+from mnist12k.tracking.model import model_fault
+from mnist12k.tracking.publish import PUBLISHED, faults, publish
+from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
 from mnist12k.tracking.runs import MODEL_MD5, PROCESS, create_run, live_run, log_epochs
 from mnist12k.tracking.store import BestEffort, connect
 
@@ -134,7 +138,7 @@ def test_a_live_run_has_system_metrics(trained: Params, monkeypatch: pytest.Monk
 
 def test_a_killed_run_of_the_same_training_is_completed(trained: Params) -> None:
     killed = create_run(*connect(), trained.train, time.time())
-    connect()[0].set_tag(killed, PROCESS, f"{socket.gethostname()}/999999999@1")
+    connect()[0].set_tag(killed, PROCESS, DEAD)
     publish(trained)
     (run,) = trainings()
     assert run.info.status == "FINISHED"
@@ -143,7 +147,7 @@ def test_a_killed_run_of_the_same_training_is_completed(trained: Params) -> None
 def test_a_killed_run_of_another_training_is_marked_and_named(trained: Params) -> None:
     other = trained.train.model_copy(update={"seed": 9})
     killed = create_run(*connect(), other, time.time())
-    connect()[0].set_tag(killed, PROCESS, f"{socket.gethostname()}/999999999@1")
+    connect()[0].set_tag(killed, PROCESS, DEAD)
     assert any("was killed" in line for line in publish(trained))
     assert connect()[0].get_run(killed).info.status == "KILLED"
 
@@ -344,7 +348,7 @@ def test_a_resumed_training_continues_the_run_that_was_interrupted(trained: Para
     client, experiment_id = connect()
     interrupted = create_run(client, experiment_id, trained.train, time.time())
     log_epochs(client, interrupted, read_history(read_train_metrics())[:1], time.time())
-    client.set_tag(interrupted, PROCESS, f"{socket.gethostname()}/999999999@1")
+    client.set_tag(interrupted, PROCESS, DEAD)
     with live_run(trained.train, resumes=True) as log_epoch:
         for row in read_history(read_train_metrics()).itertuples(index=False):
             log_epoch(Epoch(*row))
@@ -358,12 +362,156 @@ def test_a_resumed_training_continues_the_run_that_was_interrupted(trained: Para
 def test_an_interrupted_run_of_another_machine_is_left_alone(trained: Params) -> None:
     client, experiment_id = connect()
     other = create_run(client, experiment_id, trained.train, time.time())
-    client.set_tag(other, PROCESS, "another-machine/999999999@1")
+    client.set_tag(other, PROCESS, ELSEWHERE)
     with live_run(trained.train, resumes=True):
         pass
     publish(trained)
     assert client.get_run(other).info.status == "RUNNING"
     assert len(trainings()) == 2
+
+
+def empty_the_trash() -> None:
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri"]
+    subprocess.run([*command, mlflow.get_tracking_uri()], check=True, capture_output=True)
+
+
+def delete_run() -> None:
+    (run,) = trainings()
+    connect()[0].delete_run(run.info.run_id)
+
+
+def delete_run_for_good() -> None:
+    delete_run()
+    empty_the_trash()
+
+
+def delete_alias() -> None:
+    connect()[0].delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+
+
+def delete_version() -> None:
+    connect()[0].delete_model_version(REGISTERED_MODEL, "1")
+
+
+def delete_registered_model() -> None:
+    connect()[0].delete_registered_model(REGISTERED_MODEL)
+
+
+def delete_logged_model() -> None:
+    client, experiment_id = connect()
+    (model,) = client.search_logged_models([experiment_id])
+    client.delete_logged_model(model.model_id)
+
+
+def delete_artifacts() -> None:
+    shutil.rmtree("mlartifacts")
+
+
+def truncate_artifact() -> None:
+    (path,) = Path("mlartifacts").rglob("predictions.csv")
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def truncate_logged_model() -> None:
+    (path,) = Path("mlartifacts").rglob("*.pt2")
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault", "line"),
+    [
+        (delete_run, "the run of the training is missing", "was in the trash, and is restored"),
+        (delete_run_for_good, "the run of the training is missing", "is complete"),
+        (delete_alias, "has no champion", "version 1 is champion: there was none"),
+        (delete_version, "has no version of the run", "version 2: Test accuracy"),
+        (delete_registered_model, "has no version of the run", "version 1: Test accuracy"),
+        (delete_logged_model, "has no model that can be loaded", ""),
+        (delete_artifacts, "has no model that can be loaded", "files, which are logged again"),
+        (truncate_artifact, "lacks 1 files, reports/evaluate/predictions.csv", "1 files, which"),
+        (truncate_logged_model, "has no model that can be loaded", "model that can be loaded, wh"),
+    ],
+)
+def test_what_the_store_has_lost_is_named_and_repaired(
+    trained: Params, damage: Callable[[], None], fault: str, line: str
+) -> None:
+    publish(trained)
+    (before,) = [content(run) for run in trainings()]
+    assert faults(*connect(), trained) == []
+    damage()
+    assert fault in "; ".join(faults(*connect(), trained))
+    assert line in "; ".join(publish(trained))
+    assert faults(*connect(), trained) == []
+    assert publish(trained) == []
+    (after,) = [content(run) for run in trainings()]
+    for key in ("params", "metrics", "artifacts", "inputs", "status"):
+        assert after[key] == before[key]
+    assert model_fault(f"models:/{REGISTERED_MODEL}@{CHAMPION}") == ""
+    assert champion_fault(connect()[0]) == ""
+
+
+def test_lost_metrics_and_parameters_are_logged_again(trained: Params) -> None:
+    publish(trained)
+    (before,) = [content(run) for run in trainings()]
+    with closing(sqlite3.connect("mlflow.db")) as store, store:
+        for table in ("metrics", "latest_metrics", "params"):
+            store.execute(f"DELETE FROM {table}")  # noqa: S608
+    publish(trained)
+    (after,) = [content(run) for run in trainings()]
+    assert after == before
+
+
+def test_a_champion_that_cannot_be_loaded_is_named_and_does_not_block_the_next_model(
+    trained: Params,
+) -> None:
+    publish(trained)
+    (path,) = Path("mlartifacts").rglob("*.pt2")
+    retrain(trained)
+    for run in trainings():
+        connect()[0].delete_run(run.info.run_id)
+    path.unlink()
+    assert "version 1, the champion, cannot be loaded" in champion_fault(connect()[0])
+    outcome = "; ".join(publish(trained))
+    assert "version 2: Test accuracy" in outcome
+    assert "Champion: version 1 cannot be loaded (" in outcome
+    assert champion_fault(connect()[0]) == ""
+
+
+def test_of_two_simultaneous_publishes_both_succeed_and_one_run_is_complete(
+    trained: Params,
+) -> None:
+    command = [sys.executable, "-m", "mnist12k", "publish"]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sum("MLflow is up to date" in output for output in outputs) == 1, outputs
+    (run,) = trainings()
+    assert run.info.status == "FINISHED"
+    assert len(connect()[0].search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 1
+    assert faults(*connect(), trained) == []
+
+
+def test_variables_left_in_the_shell_do_no_harm(
+    trained: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "MLFLOW_EXPERIMENT_NAME": "another",
+        "MLFLOW_EXPERIMENT_ID": "77",
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_ACTIVE_MODEL_ID": "m-1",
+        "MLFLOW_REGISTRY_URI": "http://127.0.0.1:9",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "mnist12k", "publish"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
+    assert len(trainings()) == 1
+    assert faults(*connect(), trained) == []
+    assert [each.name for each in connect()[0].search_experiments()] == ["mnist12k", "Default"]
 
 
 def test_a_deleted_experiment_is_restored_with_its_runs(

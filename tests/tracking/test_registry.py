@@ -33,7 +33,16 @@ def predictions(wrong: Collection[int], labels: Sequence[int] = LABELS) -> pd.Da
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[MlflowClient]:
+def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Why models cannot be loaded, by their URIs; tests/tracking/test_publish.py has real ones."""
+    faults: dict[str, str] = {}
+    monkeypatch.setattr(registry, "model_fault", lambda uri: faults.get(uri, ""))
+    return faults
+
+
+@pytest.fixture
+def client(tmp_path: Path, faults: dict[str, str]) -> Iterator[MlflowClient]:
+    assert not faults
     with inside(tmp_path):
         client, _ = connect()
         yield client
@@ -155,15 +164,45 @@ def test_an_insignificantly_better_model_does_not(client: MlflowClient) -> None:
     assert "McNemar's p = 0.25" in outcome
 
 
-def test_a_champion_without_predictions_stays(client: MlflowClient) -> None:
+def test_a_champion_without_predictions_is_replaced(client: MlflowClient) -> None:
+    challenge(client, wrong=range(20))
+    for number, damage in ((2, "label,prediction\n"), (3, None)):
+        champion = client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+        (path,) = Path.cwd().glob(f"mlartifacts/{champion.run_id}/**/predictions.csv")
+        path.unlink()
+        if damage is not None:
+            path.write_text(damage, encoding="utf-8")
+        outcome = challenge(client, wrong=range(21))
+        assert f"Champion: version {number - 1} cannot be compared (" in outcome
+        assert champion_version(client) == number
+
+
+def test_a_champion_of_other_test_images_is_replaced(client: MlflowClient) -> None:
     challenge(client, wrong=range(20))
     champion = client.get_model_version(REGISTERED_MODEL, "1")
-    run = client.get_run(str(champion.run_id))
-    (path,) = Path.cwd().glob(f"mlartifacts/{run.info.run_id}/**/predictions.csv")
-    path.write_text("label,prediction\n", encoding="utf-8")
-    assert "Not champion: cannot be compared with version 1 (" in challenge(client, wrong=[])
-    path.unlink()
-    assert "Not champion: cannot be compared with version 1 (" in challenge(client, wrong=[])
+    (path,) = Path.cwd().glob(f"mlartifacts/{champion.run_id}/**/predictions.csv")
+    write_table(path, predictions([], labels=LABELS[1:]))
+    outcome = challenge(client, wrong=range(20))
+    assert "cannot be compared (the champion was evaluated on other test images)" in outcome
+    assert champion_version(client) == 2
+
+
+def test_a_champion_that_cannot_be_loaded_is_replaced(
+    client: MlflowClient, faults: dict[str, str]
+) -> None:
+    challenge(client, wrong=range(2))
+    faults[str(client.get_model_version(REGISTERED_MODEL, "1").source)] = "no such artifact"
+    outcome = challenge(client, wrong=range(50))
+    assert "Champion: version 1 cannot be loaded (no such artifact)." in outcome
+    assert champion_version(client) == 2
+
+
+def test_a_lost_alias_is_set_again(client: MlflowClient) -> None:
+    challenge(client, wrong=[1])
+    client.delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
+    (version,) = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    outcome = register(client, str(version.run_id), str(version.source), predictions([1]), 0.05)
+    assert outcome == f"{REGISTERED_MODEL} version 1 is champion: there was none"
     assert champion_version(client) == 1
 
 

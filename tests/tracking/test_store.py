@@ -1,14 +1,21 @@
+import contextlib
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from project import ROOT
-from workspace import inside
+from workspace import inside, make_workspace
 
 from mnist12k import cli
-from mnist12k.tracking.store import connect
+from mnist12k.errors import UserError
+from mnist12k.tracking.store import connect, errors_as_user_errors
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +61,119 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     (line,) = capsys.readouterr().err.splitlines()
     assert "mnist12k: error: tracking failed" in line
     assert "file is not a database" in line
+
+
+def test_a_project_may_have_any_path(tmp_path: Path, idx_folder: Path) -> None:
+    folder = tmp_path / "what? 50%20off, 'a#b' & %3F=Größe"
+    make_workspace(folder, idx_folder)
+    program = """
+from pathlib import Path
+from mnist12k.tracking.store import connect
+client, experiment_id = connect()
+run = client.create_run(experiment_id)
+client.log_artifact(run.info.run_id, "params.yaml")
+client.create_registered_model("m")
+client.download_artifacts(run.info.run_id, "params.yaml")
+"""
+    command = [sys.executable, "-c", program]
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [*folder.glob("mlartifacts/**/params.yaml")]
+    assert (folder / "mlflow.db").is_file()
+    assert [*tmp_path.iterdir()] == [folder]
+
+
+def test_a_relative_sqlite_address_means_the_projects_root_wherever_a_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / ".dvc/tmp/exps/copy"
+    temporary.mkdir(parents=True)
+    for folder in (tmp_path, temporary):
+        with inside(folder):
+            monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+            client, experiment_id = connect()
+            artifacts = client.get_experiment(experiment_id).artifact_location
+            assert artifacts == (tmp_path / "mlartifacts").as_uri()
+    assert (tmp_path / "other.db").is_file()
+    assert not [*temporary.iterdir()]
+
+
+class Drip(BaseHTTPRequestHandler):
+    """Answer one byte per second."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(60):
+                self.wfile.write(b"x")
+                time.sleep(1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def dripping() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drip) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[int]:
+    """A port that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:{}", "postgresql://u:SECRET@127.0.0.1:{}/db"]
+)
+@pytest.mark.parametrize("kind", ["gone", "silent", "dripping"])
+def test_a_server_that_is_slow_gone_or_another_costs_seconds_and_one_line(
+    address: str,
+    kind: str,
+    silent: int,
+    dripping: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = {"gone": 9, "silent": silent, "dripping": dripping}[kind]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port))
+    started = time.monotonic()
+    with pytest.raises(UserError) as raised, errors_as_user_errors():
+        connect()
+    assert time.monotonic() - started < 20
+    assert len(str(raised.value).splitlines()) == 1
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://no-such-host.invalid:5000",
+        "postgresql://u:SECRET@no-such-host.invalid/db",
+        "mysql://u:SECRET@127.0.0.1:9/db",
+        "ftp://u:SECRET@127.0.0.1:9/db",
+        "http://",
+        "postgresql://u:SECRET@127.0.0.1:notaport/db",
+        "nonsense",
+    ],
+)
+def test_an_address_that_cannot_work_costs_seconds_and_one_line(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    started = time.monotonic()
+    with pytest.raises(UserError) as raised, errors_as_user_errors():
+        connect()
+    assert time.monotonic() - started < 20
+    assert len(str(raised.value).splitlines()) == 1
+    assert "SECRET" not in str(raised.value)

@@ -1,38 +1,41 @@
 """One MLflow run per search, with one child per trial, from the files in reports/tune."""
 
 import time
-from collections.abc import Mapping
 
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from mnist12k.errors import without_passwords
 from mnist12k.files import damaged, read_json
+from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import (
     TRIAL_COLUMNS,
     TRIAL_EPOCHS,
+    TRIALS,
     TUNE_METRICS,
     TuneMetrics,
     read_trial_epochs,
     read_trials,
 )
 from mnist12k.paths import TUNE_REPORTS
-from mnist12k.processes import this_process
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import study_digest
 from mnist12k.tracking.runs import (
     FINGERPRINT,
-    PROCESS,
     find_runs,
     log_epochs,
+    log_files,
     log_metrics,
     log_params,
     metric,
+    open_run,
 )
-from mnist12k.tracking.store import connect
+from mnist12k.tracking.store import connect, one_at_a_time
 
-TRIAL, STATE = "mnist12k.trial", "optuna.state"  # tags
+# Tags: a trial's number and state; the MD5 of the trials.csv that a finished search shows.
+TRIAL, STATE, RESULTS = "mnist12k.trial", "optuna.state", "mnist12k.results"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED"}  # MLflow's, by Optuna's state
 
 
@@ -50,32 +53,40 @@ def log_search(settings: SearchSettings, *, only_finished: bool = False) -> None
     histories = _read_histories(trials)
     if only_finished and metrics is None:
         return
-    client, experiment_id = connect()
-    runs = find_runs(client, experiment_id, fingerprint)
-    parent = next((run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags), None)
-    tags = {FINGERPRINT: fingerprint, PROCESS: this_process()}
-    parent_id = parent.info.run_id if parent else _open(client, experiment_id, settings, tags)
+    results = file_md5(TRIALS)
+    with one_at_a_time():
+        client, experiment_id = connect()
+        runs = find_runs(client, experiment_id, fingerprint)
+        # Another search of the same space, or a longer one, is another run.
+        parents = [run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags]
+        parents = [run for run in parents if run.data.tags.get(RESULTS, results) == results]
+        tags = {FINGERPRINT: fingerprint, MLFLOW_RUN_NAME: f"tune-{fingerprint[:7]}"}
+        parent = open_run(client, experiment_id, parents, tags)
+        parent_id = parent.info.run_id
+        shown = {"storage": without_passwords(settings.tune.storage)}
+        log_params(client, parent, "tune", settings.tune.model_dump() | shown)
 
-    logged = set()
-    for run in runs:
-        if run.data.tags.get(MLFLOW_PARENT_RUN_ID) != parent_id:
-            continue
-        if run.info.status == "RUNNING":  # logging it was interrupted
-            client.delete_run(run.info.run_id)
-        else:
-            logged.add(int(run.data.tags[TRIAL]))
-    tags = {FINGERPRINT: fingerprint, MLFLOW_PARENT_RUN_ID: parent_id}
-    # Integers stay integers even if some trials have no such parameter.
-    for _, trial in trials.convert_dtypes().iterrows():
-        if trial["trial"] not in logged:
-            _log_trial(client, experiment_id, tags, trial, histories[trial["trial"]])
+        children = [run for run in runs if run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent_id]
+        tags = {FINGERPRINT: fingerprint, MLFLOW_PARENT_RUN_ID: parent_id}
+        # Integers stay integers even if some trials have no such parameter.
+        for _, trial in trials.convert_dtypes().iterrows():
+            number = str(trial["trial"])
+            known = [run for run in children if run.data.tags.get(TRIAL) == number]
+            # Set last: a pruned trial is KILLED, as one whose logging was interrupted may be.
+            if not any(STATE in run.data.tags for run in known):
+                named = tags | {TRIAL: number, MLFLOW_RUN_NAME: f"trial {number}"}
+                child = open_run(client, experiment_id, known, named)
+                _log_trial(client, child, trial, histories[trial["trial"]])
 
-    if metrics is not None and not (parent and parent.info.status == "FINISHED"):
-        values = metrics.model_dump(exclude_none=True)
-        numbers = [name for name, value in values.items() if not isinstance(value, str)]
-        log_metrics(client, parent_id, [metric(f"tune/{name}", values[name]) for name in numbers])
-        client.log_artifacts(parent_id, str(TUNE_REPORTS), "tune")
-        client.set_terminated(parent_id)
+        if metrics is not None:
+            values = metrics.model_dump(exclude_none=True)
+            numbers = [name for name, value in values.items() if not isinstance(value, str)]
+            figures = [metric(f"tune/{name}", values[name]) for name in numbers]
+            log_metrics(client, parent, figures)
+            log_files(client, parent, TUNE_REPORTS.iterdir())
+            if parent.info.status != "FINISHED":
+                client.set_tag(parent_id, RESULTS, results)
+                client.set_terminated(parent_id)
 
 
 def _read_metrics(fingerprint: str) -> TuneMetrics | None:
@@ -96,32 +107,11 @@ def _read_histories(trials: pd.DataFrame) -> dict[int, pd.DataFrame]:
     return histories
 
 
-def _open(
-    client: MlflowClient, experiment_id: str, settings: SearchSettings, tags: Mapping[str, str]
-) -> str:
-    name = f"tune-{tags[FINGERPRINT][:7]}"
-    run_id = str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
-    shown = settings.tune.model_dump() | {"storage": without_passwords(settings.tune.storage)}
-    log_params(client, run_id, "tune", shown)
-    return run_id
-
-
-def _log_trial(
-    client: MlflowClient,
-    experiment_id: str,
-    tags: Mapping[str, str],
-    trial: pd.Series,
-    history: pd.DataFrame,
-) -> None:
-    started = time.time() - trial["seconds"]
-    tags = {
-        **tags,
-        TRIAL: str(trial["trial"]),
-        STATE: trial["state"],
-        MLFLOW_RUN_NAME: f"trial {trial['trial']}",
-    }
-    run_id = str(client.create_run(experiment_id, int(started * 1000), tags).info.run_id)
+def _log_trial(client: MlflowClient, run: Run, trial: pd.Series, history: pd.DataFrame) -> None:
+    run_id, started = run.info.run_id, time.time() - trial["seconds"]
     parameters = trial.drop(list(TRIAL_COLUMNS)).dropna()
-    log_params(client, run_id, "train", {str(name): value for name, value in parameters.items()})
-    log_epochs(client, run_id, history, started)
-    client.set_terminated(run_id, STATUS[trial["state"]])
+    log_params(client, run, "train", {str(name): value for name, value in parameters.items()})
+    logged = {point.step for point in client.get_metric_history(run_id, "seconds")}
+    log_epochs(client, run_id, history, started, skip=logged)
+    client.update_run(run_id, STATUS[trial["state"]])
+    client.set_tag(run_id, STATE, trial["state"])

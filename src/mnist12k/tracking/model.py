@@ -1,12 +1,16 @@
 """The network as an MLflow model: in torch.export's format, without pickle, for any batch size."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import torch
+from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -16,6 +20,7 @@ from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError
 from mnist12k.paths import DATA, MODEL
 from mnist12k.tracking import pyfunc_flavor
+from mnist12k.tracking.store import reason
 
 NAME = "cnn"
 BATCH_SIZES = (1, 2, 7, 1000)
@@ -26,6 +31,8 @@ SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(FLOAT32, (-1, 1, 28, 28), pyfunc_flavor.INPUT)]),
     outputs=Schema([TensorSpec(FLOAT32, (-1, 10))]),
 )
+# Two images: torch.export would treat a batch of one as the only size.
+EXAMPLE = np.zeros((2, 1, 28, 28), dtype=np.float32)
 
 
 def log_model(run_id: str) -> str:
@@ -33,21 +40,19 @@ def log_model(run_id: str) -> str:
 
     Raises UserError if the model, loaded back, has other logits than the file.
     """
-    network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
-    # Two images: torch.export would treat a batch of one as the only size.
-    example = np.zeros((2, 1, 28, 28), dtype=np.float32)
-    with mlflow.start_run(run_id=run_id):
-        logged = Model.log(
-            artifact_path=None,
-            name=NAME,
-            flavor=pyfunc_flavor,
-            pytorch_model=network,
-            input_example=example,
-            signature=SIGNATURE,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
-        )
+    logged = Model.log(None, pyfunc_flavor, name=NAME, run_id=run_id, **_contents())
     check_model(str(logged.model_uri))
     return str(logged.model_uri)
+
+
+def restore_model(client: MlflowClient, run_id: str, uri: str) -> None:
+    """Log the files of a logged model again; raise UserError as `log_model` does."""
+    model_id = uri.removeprefix("models:/")
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / NAME)
+        pyfunc_flavor.save_model(path, Model(run_id=run_id, model_id=model_id), **_contents())
+        client.log_model_artifacts(model_id, path)
+    check_model(uri)
 
 
 def check_model(uri: str) -> None:
@@ -65,6 +70,26 @@ def check_model(uri: str) -> None:
                     f"the model logged as {uri} deviates from {MODEL} by {deviation:.2g} in a "
                     f"logit at batch size {size} (allowed: {TOLERANCE:g}); it is not registered"
                 )
+
+
+def model_fault(uri: str) -> str:
+    """Return why a logged or registered model cannot be used; empty if it can."""
+    try:
+        logits = mlflow.pyfunc.load_model(uri).predict(EXAMPLE)
+    except Exception as error:  # whatever a damaged file leads to
+        return reason(error)
+    return "" if np.isfinite(logits).all() else "its logits are not finite"
+
+
+def _contents() -> dict[str, Any]:
+    """Return what a model in MLflow is made of."""
+    network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
+    return {
+        "pytorch_model": network,
+        "input_example": EXAMPLE,
+        "signature": SIGNATURE,
+        "pip_requirements": [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
+    }
 
 
 @contextmanager

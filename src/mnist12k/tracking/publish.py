@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunTag
+from mlflow.entities import Run, RunTag, ViewType
 from pandas import DataFrame
 
 from mnist12k import outputs
@@ -19,8 +19,8 @@ from mnist12k.params import Params
 from mnist12k.paths import EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
 from mnist12k.tracking.log_backprop import log_study
 from mnist12k.tracking.log_search import log_search
-from mnist12k.tracking.model import log_model
-from mnist12k.tracking.registry import register
+from mnist12k.tracking.model import log_model, model_fault, restore_model
+from mnist12k.tracking.registry import register, version_fault
 from mnist12k.tracking.runs import (
     MODEL_MD5,
     create_run,
@@ -28,11 +28,14 @@ from mnist12k.tracking.runs import (
     find_runs,
     is_interrupted,
     log_epochs,
+    log_files,
+    log_inputs,
     log_metrics,
     log_params,
     metric,
+    missing_files,
 )
-from mnist12k.tracking.store import connect
+from mnist12k.tracking.store import connect, one_at_a_time
 
 PUBLISHED = "mnist12k.published"  # tag: the digest of the files that a complete run shows
 
@@ -64,57 +67,94 @@ def publish(params: Params) -> list[str]:
 
     The run is the one with the training's fingerprint and its model's MD5; else one that was
     interrupted on this machine, else a new one. Whatever it lacks is added from reports/ and
-    models/. A run that shows the same files already is left unchanged, and none is ever deleted.
-    The study in reports/backprop and the search in reports/tune are logged as well; a damaged file
-    of the optional search is only a warning.
+    models/, whatever its tags claim: what the store has is read back. No run is ever deleted; one
+    in the trash is restored. The study in reports/backprop and the search in reports/tune are
+    logged as well; a damaged file of the optional search is only a warning.
 
     Raises UserError if there is no training, if params.yaml, data or code have changed since, or
     if a file of the training, the evaluation or the study is missing or damaged.
     """
+    with one_at_a_time():
+        try:
+            if outputs.TUNE_METRICS.is_file():
+                log_search(params.search(), only_finished=True)
+        except UserError as error:
+            warn(str(error))
+        try:
+            if outputs.BACKPROP_METRICS.is_file():
+                log_study(params.backprop)
+        except UserError:
+            _publish_training(params)  # it does not depend on the study
+            raise
+        return _publish_training(params)
+
+
+def faults(client: MlflowClient, experiment_id: str, params: Params) -> list[str]:
+    """Return what MLflow lacks of the workspace's training; empty if nothing, or no training.
+
+    Changes nothing; `publish` adds it.
+    """
     try:
-        if outputs.TUNE_METRICS.is_file():
-            log_search(params.search(), only_finished=True)
-    except UserError as error:
-        warn(str(error))
-    try:
-        if outputs.BACKPROP_METRICS.is_file():
-            log_study(params.backprop)
-    except UserError:
-        _publish_training(params)  # it does not depend on the study
-        raise
-    return _publish_training(params)
+        results = read_results(params.train)
+    except UserError:  # DVC knows
+        return []
+    run = _select_run(client, experiment_id, results)
+    if run is None or run.info.lifecycle_stage == "deleted":
+        return ["the run of the training is missing"]
+    name, found = run.info.run_name, []
+    if missing := missing_files(run, results.files()):
+        found.append(f"run {name} lacks {len(missing)} files, {missing[0]} among them")
+    uris = _logged_models(client, experiment_id, run.info.run_id)
+    if not any(model_fault(uri) == "" for uri in uris):
+        found.append(f"run {name} has no model that can be loaded")
+    if results.evaluation:
+        found += [fault] if (fault := version_fault(client, run.info.run_id)) else []
+    if not found and run.data.tags.get(PUBLISHED) != results.digest():
+        found.append(f"run {name} is incomplete")
+    return found
 
 
 def _publish_training(params: Params) -> list[str]:
-    results = _read_results(params.train)
+    results = read_results(params.train)
     metrics, digest = results.metrics, results.digest()
     client, experiment_id = connect()
     done = [f"run {name} was killed" for name in end_abandoned_runs(client, experiment_id)]
-    run = _select_run(client, experiment_id, metrics.fingerprint, digest)
-    if run is not None and run.data.tags.get(PUBLISHED) == digest:
-        return done
+    run = _select_run(client, experiment_id, results)
+    if run is None:
+        run_id = create_run(client, experiment_id, params.train, metrics.started)
+        run = client.get_run(run_id)
+    elif run.info.lifecycle_stage == "deleted":
+        client.restore_run(run.info.run_id)
+        done.append(f"run {run.info.run_name} was in the trash, and is restored")
+    run_id, name = run.info.run_id, run.info.run_name
+    complete = run.data.tags.get(PUBLISHED) == digest
 
-    started = metrics.started
-    run_id = run.info.run_id if run else create_run(client, experiment_id, params.train, started)
+    log_inputs(client, run, params.train)
     logged = {point.step for point in client.get_metric_history(run_id, "seconds")}
-    log_epochs(client, run_id, results.history, started, skip=logged)
-    for path in results.files():
-        client.log_artifact(run_id, str(path), path.parent.name)
-    model_uri = _logged_model(client, experiment_id, run_id) or log_model(run_id)
+    log_epochs(client, run_id, results.history, metrics.started, skip=logged)
+    files = log_files(client, run, results.files())
+    if complete and files:
+        done.append(f"run {name} lacked {len(files)} files, which are logged again")
+    model_uri, repaired = _usable_model(client, experiment_id, run_id)
+    if repaired:
+        done.append(f"run {name} had no model that can be loaded, which is logged again")
+    if results.evaluation:
+        done += _log_evaluation(client, run, model_uri, results.evaluation, params)
+    if complete and not done:
+        return done
     tags = {
         MODEL_MD5: file_md5(MODEL),
         "device": metrics.device,
         "mlflow.note.content": _description(results),
     }
     if results.evaluation:
-        done += _log_evaluation(client, run_id, model_uri, results.evaluation, params)
         tags[PUBLISHED] = digest
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    client.set_terminated(run_id, "FINISHED", int((started + metrics.seconds) * 1000))
-    return [*done, f"run {client.get_run(run_id).info.run_name} is complete"]
+    client.set_terminated(run_id, "FINISHED", int((metrics.started + metrics.seconds) * 1000))
+    return done if complete else [*done, f"run {name} is complete"]
 
 
-def _read_results(settings: Train) -> Results:
+def read_results(settings: Train) -> Results:
     """Read and check every file before anything is logged."""
     metrics = outputs.read_train_metrics()
     if metrics.fingerprint != training_fingerprint(settings):
@@ -132,39 +172,49 @@ def _read_results(settings: Train) -> Results:
     return Results(metrics, history, evaluation)
 
 
-def _select_run(
-    client: MlflowClient, experiment_id: str, fingerprint: str, digest: str
-) -> Run | None:
-    """Return the run that shows these files, or has this model, or was interrupted here."""
+def _select_run(client: MlflowClient, experiment_id: str, results: Results) -> Run | None:
+    """Return the run that shows these files, or has this model, or was interrupted here.
+
+    A run in the trash is returned only if no other one has the model.
+    """
+    fingerprint, digest, model = results.metrics.fingerprint, results.digest(), file_md5(MODEL)
     runs = find_runs(client, experiment_id, fingerprint)
-    model = file_md5(MODEL)
+    removed = find_runs(client, experiment_id, fingerprint, ViewType.DELETED_ONLY)
     candidates = [
         *(run for run in runs if run.data.tags.get(PUBLISHED) == digest),
         *(run for run in runs if run.data.tags.get(MODEL_MD5) == model),
+        *(run for run in removed if run.data.tags.get(MODEL_MD5) == model),
         *(run for run in runs if is_interrupted(run) and MODEL_MD5 not in run.data.tags),
     ]
     return candidates[0] if candidates else None
 
 
-def _logged_model(client: MlflowClient, experiment_id: str, run_id: str) -> str | None:
+def _usable_model(client: MlflowClient, experiment_id: str, run_id: str) -> tuple[str, bool]:
+    """Return the URI of the run's logged model, and whether its files had to be logged again."""
+    uris = _logged_models(client, experiment_id, run_id)
+    for uri in uris:
+        if not model_fault(uri):
+            return uri, False
+    for uri in uris[:1]:  # a registered version may refer to it
+        restore_model(client, run_id, uri)
+        return uri, True
+    return log_model(run_id), False
+
+
+def _logged_models(client: MlflowClient, experiment_id: str, run_id: str) -> list[str]:
     models = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-    ready = [model for model in models if str(model.status) == "READY"]
-    return f"models:/{ready[0].model_id}" if ready else None
+    return [f"models:/{model.model_id}" for model in models if str(model.status) == "READY"]
 
 
 def _log_evaluation(
-    client: MlflowClient, run_id: str, model_uri: str, evaluation: Evaluation, params: Params
+    client: MlflowClient, run: Run, model_uri: str, evaluation: Evaluation, params: Params
 ) -> list[str]:
-    logged = client.get_run(run_id).data.params  # MLflow does not let a parameter change
-    settings = params.evaluate.model_dump()
-    missing = {name: settings[name] for name in settings if f"evaluate.{name}" not in logged}
-    log_params(client, run_id, "evaluate", missing)
+    log_params(client, run, "evaluate", params.evaluate.model_dump())
     test, predictions = evaluation
     values = test.model_dump(exclude={"model_md5"})
-    metrics = [metric(name.replace("_", "/", 1), value) for name, value in values.items()]
-    log_metrics(client, run_id, metrics)
+    log_metrics(client, run, [metric(key.replace("_", "/", 1), values[key]) for key in values])
     level = params.publish.champion_level
-    outcome = register(client, run_id, model_uri, predictions, level)
+    outcome = register(client, run.info.run_id, model_uri, predictions, level)
     return [outcome] if outcome else []
 
 

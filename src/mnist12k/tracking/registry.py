@@ -16,12 +16,14 @@ from scipy.stats import binomtest
 
 from mnist12k.errors import UserError
 from mnist12k.files import read_table
+from mnist12k.tracking.model import model_fault
 from mnist12k.tracking.store import (
     already_exists,
     connect,
     errors_as_user_errors,
     is_local,
     local_database,
+    reason,
     retry_on_conflict,
 )
 
@@ -60,11 +62,12 @@ def register(
 ) -> str:
     """Register a run's model; make it champion if it is significantly better.
 
-    Better means more correct `predictions` on the same test images, with p < `level`. Returns a
-    line about the outcome, empty if the run was registered before.
+    Better means more correct `predictions` on the same test images, with p < `level`; a champion
+    that cannot be loaded or compared is replaced. Returns a line about the outcome, empty if the
+    model was registered before and there is a champion.
     """
     _ensure_model(client)
-    version = next((known for known in _versions(client) if known.run_id == run_id), None)
+    version = _version_of(client, run_id, model_uri)
     if version is None:
         version = client.create_model_version(
             REGISTERED_MODEL,
@@ -73,14 +76,35 @@ def register(
             model_id=model_uri.removeprefix("models:/"),
             await_creation_for=0,  # it is ready at once
         )
-    elif version.description:  # set last, so an interrupted registration has none
-        return ""
     number = version.version
+    if version.description:  # set last, so an interrupted registration has none
+        if find_champion(client) is not None:
+            return ""
+        client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, number)
+        return f"{REGISTERED_MODEL} version {number} is champion: there was none"
     verdict = retry_on_conflict(lambda: _challenge(client, number, predictions, level))
     accuracy = (predictions["label"] == predictions["prediction"]).mean()
     description = f"Test accuracy {accuracy:.2%}. {verdict}"
     client.update_model_version(REGISTERED_MODEL, number, description)
     return f"{REGISTERED_MODEL} version {number}: {description}"
+
+
+def version_fault(client: MlflowClient, run_id: str) -> str:
+    """Return what the registry lacks for a run whose model should be in it; empty if nothing."""
+    if not any(
+        version.run_id == run_id and not model_fault(str(version.source))
+        for version in _versions(client)
+    ):
+        return f"{REGISTERED_MODEL} has no version of the run that can be loaded"
+    return "" if find_champion(client) else f"{REGISTERED_MODEL} has no champion"
+
+
+def champion_fault(client: MlflowClient) -> str:
+    """Return why the champion cannot be used; empty if it can, or if there is none."""
+    champion = find_champion(client)
+    if champion is None or not (fault := model_fault(str(champion.source))):
+        return ""
+    return f"{REGISTERED_MODEL} version {champion.version}, the champion, cannot be loaded: {fault}"
 
 
 def promote(number: int) -> str:
@@ -136,14 +160,14 @@ def _challenge(client: MlflowClient, number: str, predictions: DataFrame, level:
     """Make a version champion if it is better than the present one; return the reason."""
     champion = find_champion(client)
     while True:
-        better, reason = _judge(champion, predictions, level)
+        better, verdict = _judge(champion, predictions, level)
         present = find_champion(client)
         if (present and present.version) == (champion and champion.version):
             break
         champion = present  # another process has moved the alias meanwhile
     if better:
         client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, number)
-    return reason
+    return verdict
 
 
 def _judge(champion: ModelVersion | None, predictions: DataFrame, level: float) -> tuple[bool, str]:
@@ -151,13 +175,15 @@ def _judge(champion: ModelVersion | None, predictions: DataFrame, level: float) 
     if champion is None:
         return True, "Champion: there was none before."
     name = f"version {champion.version}"
+    if fault := model_fault(str(champion.source)):
+        return True, f"Champion: {name} cannot be loaded ({fault})."
     try:
         path = download_artifacts(run_id=champion.run_id, artifact_path="evaluate/predictions.csv")
         columns = {"label": int, "prediction": int}
         result = compare(predictions, read_table(Path(path), columns))
     except (UserError, MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        return False, f"Not champion: cannot be compared with {name} ({reason})."
+        cause = str(error) if isinstance(error, UserError) else reason(error)
+        return True, f"Champion: {name} cannot be compared ({cause})."
     evidence = (
         f"correct on {result.challenger_only} images that it gets wrong, wrong on "
         f"{result.champion_only} that it gets right; McNemar's p = {result.p_value:.2g}, "
@@ -175,6 +201,16 @@ def _ensure_model(client: MlflowClient) -> None:
     except MlflowException as error:
         if not already_exists(error):
             raise
+
+
+def _version_of(client: MlflowClient, run_id: str, model_uri: str) -> ModelVersion | None:
+    """Return the version of a run's model, if it can be loaded."""
+    for version in _versions(client):
+        if version.run_id == run_id and (
+            version.source == model_uri or not model_fault(str(version.source))
+        ):
+            return version
+    return None
 
 
 def _versions(client: MlflowClient) -> list[ModelVersion]:

@@ -1,24 +1,30 @@
 """The run of a training: created, filled, shown live, and recognised if it was abandoned."""
 
+import contextlib
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, ViewType
+from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
+from mnist12k.files import is_temporary
 from mnist12k.fingerprint import file_md5, folder_md5, git_state, training_fingerprint
 from mnist12k.paths import DATA, MODEL
-from mnist12k.processes import is_gone, this_process
+from mnist12k.processes import is_gone, register_process, this_process
 from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
 
 # Tags: what went into a training, what came out (the MD5 of its model), and who logs it.
@@ -89,26 +95,55 @@ def create_run(client: MlflowClient, experiment_id: str, settings: Train, starte
     """
     fingerprint = training_fingerprint(settings)
     name = os.environ.get("DVC_EXP_NAME") or f"{settings.recipe}-{fingerprint[:7]}"
-    tags = {FINGERPRINT: fingerprint, PROCESS: this_process(), "recipe": settings.recipe}
+    tags = {FINGERPRINT: fingerprint, PROCESS: register_process(), "recipe": settings.recipe}
     run = client.create_run(experiment_id, int(started * 1000), tags | _environment(), name)
-    run_id = str(run.info.run_id)
-    log_params(client, run_id, "train", settings.model_dump())
-    source = LocalArtifactDatasetSource(str(DATA))
-    dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
-    context = InputTag("mlflow.data.context", "training")
-    inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
-    retry_on_conflict(lambda: client.log_inputs(run_id, inputs))
-    return run_id
+    log_inputs(client, run, settings)
+    return str(run.info.run_id)
+
+
+def log_inputs(client: MlflowClient, run: Run, settings: Train) -> None:
+    """Log a training's parameters and data, as far as its run lacks them."""
+    log_params(client, run, "train", settings.model_dump())
+    if run.inputs is None or not run.inputs.dataset_inputs:
+        source = LocalArtifactDatasetSource(str(DATA))
+        dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
+        context = InputTag("mlflow.data.context", "training")
+        inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
+        retry_on_conflict(lambda: client.log_inputs(run.info.run_id, inputs))
 
 
 def interrupted_run(client: MlflowClient, experiment_id: str, settings: Train) -> str | None:
     """Reopen the latest run of a training that was interrupted on this machine; return its id."""
     for run in find_runs(client, experiment_id, training_fingerprint(settings)):
         if is_interrupted(run):
-            client.update_run(run.info.run_id, "RUNNING")
-            client.set_tag(run.info.run_id, PROCESS, this_process())
+            reopen(client, run)
+            log_inputs(client, run, settings)
             return str(run.info.run_id)
     return None
+
+
+def reopen(client: MlflowClient, run: Run) -> None:
+    """Make this process the one that completes a run."""
+    client.set_tag(run.info.run_id, PROCESS, register_process())
+    client.update_run(run.info.run_id, "RUNNING")
+
+
+def open_run(
+    client: MlflowClient, experiment_id: str, known: Iterable[Run], tags: Mapping[str, str]
+) -> Run:
+    """Return the finished one of the known runs, else this machine's unfinished one, else a new."""
+    known = list(known)
+    for run in known:
+        if run.info.status == "FINISHED":
+            return run
+    for run in known:
+        owner = run.data.tags.get(PROCESS, "")
+        if owner == this_process():
+            return run
+        if is_gone(owner):
+            reopen(client, run)
+            return run
+    return client.create_run(experiment_id, tags=dict(tags) | {PROCESS: register_process()})
 
 
 def is_interrupted(run: Run) -> bool:
@@ -116,18 +151,56 @@ def is_interrupted(run: Run) -> bool:
     return run.info.status in ("RUNNING", "KILLED") and is_gone(run.data.tags.get(PROCESS, ""))
 
 
-def find_runs(client: MlflowClient, experiment_id: str, fingerprint: str) -> list[Run]:
+def find_runs(
+    client: MlflowClient, experiment_id: str, fingerprint: str, view: int = ViewType.ACTIVE_ONLY
+) -> list[Run]:
     """Return the runs with a fingerprint, the latest first."""
-    query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-    return list(client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"]))
+    query, order = f"tags.`{FINGERPRINT}` = '{fingerprint}'", ["attributes.start_time DESC"]
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], query, view, order_by=order, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
 
 
-def log_params(
-    client: MlflowClient, run_id: str, section: str, values: Mapping[str, object]
-) -> None:
-    """Log parameters by their names in params.yaml, like train.learning_rate."""
-    params = [Param(f"{section}.{name}", str(value)) for name, value in values.items()]
-    client.log_batch(run_id, params=params)
+def log_params(client: MlflowClient, run: Run, section: str, values: Mapping[str, object]) -> None:
+    """Log the parameters that a run lacks, by their names in params.yaml: train.learning_rate.
+
+    MLflow does not let a parameter change.
+    """
+    named = {f"{section}.{name}": str(value) for name, value in values.items()}
+    missing = [Param(*item) for item in named.items() if item[0] not in run.data.params]
+    if missing:
+        client.log_batch(run.info.run_id, params=missing)
+
+
+def log_files(client: MlflowClient, run: Run, files: Iterable[Path]) -> list[Path]:
+    """Log files to the artifact folders with the names of their folders; return those logged.
+
+    Files that the store can read, with the same content, are skipped.
+    """
+    missing = missing_files(run, files)
+    for path in missing:
+        client.log_artifact(run.info.run_id, str(path), path.parent.name)
+    return missing
+
+
+def missing_files(run: Run, files: Iterable[Path]) -> list[Path]:
+    """Return the files that the store does not have, or has with other content."""
+    files = [path for path in files if not is_temporary(path)]
+    missing = set(files)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in {path.parent.name for path in files}:
+            with contextlib.suppress(MlflowException, OSError):  # there are none, or none readable
+                download_artifacts(run_id=run.info.run_id, artifact_path=name, dst_path=folder)
+        for path in files:
+            copy = Path(folder) / path.parent.name / path.name
+            if copy.is_file() and copy.read_bytes() == path.read_bytes():
+                missing.remove(path)
+    return sorted(missing)
 
 
 def log_epochs(
@@ -146,7 +219,7 @@ def log_epochs(
         for column, name in EPOCH_METRICS.items()
         if pd.notna(row[column])
     ]
-    log_metrics(client, run_id, metrics)
+    _send(client, run_id, metrics)
 
 
 def metric(name: str, value: float, step: int = 0) -> Metric:
@@ -154,10 +227,17 @@ def metric(name: str, value: float, step: int = 0) -> Metric:
     return Metric(name, float(value), int(time.time() * 1000), step)
 
 
-def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
-    """Log any number of metrics."""
-    for start in range(0, len(metrics), BATCH_SIZE):
-        client.log_batch(run_id, metrics[start : start + BATCH_SIZE])
+def log_metrics(client: MlflowClient, run: Run, metrics: Sequence[Metric]) -> bool:
+    """Log those of any number of metrics that a run lacks; return whether there were any."""
+    names = {each.key for each in metrics} & set(run.data.metrics)
+    logged = {
+        (name, point.step, point.value)
+        for name in names
+        for point in client.get_metric_history(run.info.run_id, name)
+    }
+    missing = [each for each in metrics if (each.key, each.step, each.value) not in logged]
+    _send(client, run.info.run_id, missing)
+    return bool(missing)
 
 
 def abandoned_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
@@ -177,6 +257,11 @@ def end_abandoned_runs(client: MlflowClient, experiment_id: str) -> list[str]:
 def is_abandoned(run: Run) -> bool:
     """Return whether a run is open but its process, on this machine, has ended."""
     return run.info.status == "RUNNING" and is_gone(run.data.tags.get(PROCESS, ""))
+
+
+def _send(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    for start in range(0, len(metrics), BATCH_SIZE):
+        client.log_batch(run_id, metrics[start : start + BATCH_SIZE])
 
 
 def _environment() -> dict[str, str]:

@@ -1,25 +1,30 @@
 """The tracking store: how to connect to it, and what happens when it fails."""
 
+import atexit
+import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import mlflow
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist12k.errors import UserError, warn, without_passwords
-from mnist12k.paths import store_root
+from mnist12k.files import temporary_folder
+from mnist12k.paths import CHECKPOINTS, store_root
+from mnist12k.tracking.server import require_answer
 
 T = TypeVar("T")
 
 EXPERIMENT = "mnist12k"
+LONGEST_WAIT = 600  # seconds
 # These log every table they create, every missing GPU, and the full text of errors that this
 # project reports in one line.
 LOG_LEVELS = {
@@ -48,26 +53,47 @@ def is_local() -> bool:
     return os.environ.get("MLFLOW_TRACKING_URI", "") in ("", *_local_uris)
 
 
-def connect() -> tuple[MlflowClient, str]:
-    """Return a client and the id of this project's experiment; create what does not exist.
+def open_client() -> MlflowClient:
+    """Return a client of the store that MLFLOW_TRACKING_URI names, else of the project's SQLite.
 
-    The store is the one that MLFLOW_TRACKING_URI names, else the project's SQLite file.
+    Raises OSError or SQLAlchemyError if a server does not answer within seconds.
     """
     for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
-    artifacts = None  # a server decides itself where they go
     if is_local():
-        # MLflow would resolve its default against the working directory.
-        artifacts = artifact_root()
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)  # the models are in the same store
         if not local_database().exists():
-            _create_database(local_database(), artifacts)
+            _create_database(local_database())
         uri = _sqlite_uri(local_database())
         _local_uris.add(uri)
-        mlflow.set_tracking_uri(uri)
     else:
-        mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    client = MlflowClient()
-    return client, _experiment_id(client, artifacts)
+        uri = _from_the_root(os.environ["MLFLOW_TRACKING_URI"])
+        require_answer(uri)
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient()
+
+
+def connect() -> tuple[MlflowClient, str]:
+    """Return a client and the id of this project's experiment; create what does not exist."""
+    client = open_client()
+    return client, _experiment_id(client)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until no other process of this project completes its runs, for at most 10 minutes."""
+    path = store_root() / CHECKPOINTS / "publish.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("waiting for another process that logs to MLflow", flush=True)
+        lock.acquire(timeout=LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class BestEffort:
@@ -136,11 +162,11 @@ def retry_on_conflict(action: Callable[[], T]) -> T:
         return action()
 
 
-def _create_database(path: Path, artifacts: str) -> None:
+def _create_database(path: Path) -> None:
     """Create an empty store atomically: MLflow cannot use a partial one."""
-    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        SqlAlchemyStore(_sqlite_uri(temporary), artifacts).engine.dispose()
+    with temporary_folder(path.parent) as folder:
+        temporary = folder / path.name
+        SqlAlchemyStore(_sqlite_uri(temporary), artifact_root()).engine.dispose()
         try:
             os.link(temporary, path)  # unlike a rename, never replaces another process's store
         except FileExistsError:
@@ -150,15 +176,38 @@ def _create_database(path: Path, artifacts: str) -> None:
 
 
 def _sqlite_uri(database: Path) -> str:
-    return f"sqlite:///{database.as_posix()}"
+    """Return the URL of a SQLite file, in whose path only % and ? are quoted."""
+    path = database.as_posix()
+    quoted = path.replace("%", "%25").replace("?", "%3F")
+    if quoted != path:  # MLflow takes the URL for a path, and creates that folder
+        atexit.register(_remove_empty_folders, Path(quoted).parent)
+    return f"sqlite:///{quoted}"
 
 
-def _experiment_id(client: MlflowClient, artifacts: str | None) -> str:
+def _remove_empty_folders(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not empty
+        for each in (folder, *folder.parents):
+            each.rmdir()
+
+
+def _from_the_root(uri: str) -> str:
+    """Return the address of a SQLite file with its path relative to the store's root.
+
+    Relative to the current folder, the store of `dvc exp run --temp` would be removed with it.
+    """
+    path = uri.removeprefix("sqlite:///")
+    return _sqlite_uri(store_root() / path) if path != uri else uri
+
+
+def _experiment_id(client: MlflowClient) -> str:
     if experiment := client.get_experiment_by_name(EXPERIMENT):
         if experiment.lifecycle_stage == "deleted":  # which keeps its name reserved
             client.restore_experiment(experiment.experiment_id)
             warn(f"the experiment {EXPERIMENT} was deleted, and is restored")
         return str(experiment.experiment_id)
+    # MLflow's default for a database is a folder of the working directory; a server has its own.
+    on_server = mlflow.get_tracking_uri().startswith("http")
+    artifacts = None if on_server else artifact_root()
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
     except MlflowException as error:
