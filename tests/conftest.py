@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
-from project import ROOT, Project, create_project
+from project import ROOT, Project, create_project, move_store
 from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.digits.dataset import Digits, load_training_digits
@@ -108,6 +108,32 @@ def workspace(trained_template: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(trained_template, folder, symlinks=True)
     with inside(folder):
         yield folder
+
+
+@pytest.fixture(scope="session")
+def published_template(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small training with its complete MLflow run: never changed, only copied."""
+    from mnist12k.tracking.publish import publish  # slow to import, and not needed by every test
+
+    folder = tmp_path_factory.mktemp("template") / "published"
+    shutil.copytree(trained_template, folder, symlinks=True)
+    with inside(folder):
+        publish(load_params())
+    return folder
+
+
+@pytest.fixture
+def published(published_template: Path, tmp_path: Path) -> Iterator[Params]:
+    """The parameters of a copy of the published training, the current folder during the test."""
+    folder = tmp_path / "published"
+    shutil.copytree(published_template, folder, symlinks=True)
+    move_store(published_template, folder)
+    # MLflow remembers where each run's artifacts are, and these runs have the template's ids.
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+    _artifact_repos_cache.clear()
+    with inside(folder):
+        yield load_params()
 
 
 @pytest.fixture(scope="session")

@@ -55,13 +55,7 @@ class Project:
         """Return a copy in another folder, its MLflow store included."""
         shutil.copytree(self.root, root, symlinks=True)
         if (root / "mlflow.db").is_file():
-            with closing(sqlite3.connect(root / "mlflow.db")) as store, store:
-                for table, columns in PATHS.items():
-                    for column in columns:
-                        store.execute(
-                            f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
-                            (str(self.root), str(root)),
-                        )
+            move_store(self.root, root)
         return Project(root)
 
     def edit(self, old: str, new: str, file: str = "params.yaml") -> None:
@@ -115,6 +109,17 @@ class Project:
 
     def table(self, path: str) -> pd.DataFrame:
         return pd.read_csv(self.root / path)
+
+
+def move_store(old: Path, new: Path) -> None:
+    """Make the MLflow store in the folder `new`, a copy of `old`, refer to its own artifacts."""
+    with closing(sqlite3.connect(new / "mlflow.db")) as store, store:
+        for table, columns in PATHS.items():
+            for column in columns:
+                store.execute(
+                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                    (str(old), str(new)),
+                )
 
 
 def create_project(root: Path, idx_folder: Path, idx_sha256: Mapping[str, str]) -> Project:

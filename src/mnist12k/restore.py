@@ -30,7 +30,7 @@ def restored_on_failure(stage: str, paths: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if "DVC_STAGE" in os.environ:  # without DVC, the outputs are still there
+        if _in_dvc(stage):  # else the outputs are still there
             _restore(stage, [path for path in paths if not path.exists()])
         raise
     with contextlib.suppress(OSError):  # the stage has succeeded, with copies or without
@@ -60,7 +60,7 @@ def _keep(stage: str, paths: Sequence[Path]) -> None:
     for path in paths:
         with atomic_write(_copies() / outputs[str(path)]) as temporary:
             temporary.write_bytes(path.read_bytes())
-    if "DVC_STAGE" in os.environ:
+    if _in_dvc(stage):
         (_copies() / WITHOUT_DVC).unlink(missing_ok=True)  # dvc.lock will describe them
     else:
         write_json(_copies() / WITHOUT_DVC, {"locked": _locked(stage), "outputs": outputs})
@@ -73,6 +73,11 @@ def _locked(stage: str) -> Outputs:
         return {out["path"]: out["md5"] for out in outs}
     except (UserError, KeyError, TypeError):
         return {}
+
+
+def _in_dvc(stage: str) -> bool:
+    """Return whether DVC runs the stage; its name follows the path of dvc.yaml, if any."""
+    return os.environ.get("DVC_STAGE", "").rpartition(":")[2] == stage
 
 
 def _find(path: Path, md5: str) -> bytes | None:

@@ -29,7 +29,7 @@ from mnist12k.outputs import (
 from mnist12k.params import Params, load_params
 from mnist12k.paths import MODEL
 from mnist12k.stages import evaluate, train
-from mnist12k.tracking.model import model_fault
+from mnist12k.tracking.model import model_fault, restore_model
 from mnist12k.tracking.publish import PUBLISHED, faults, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
 from mnist12k.tracking.runs import MODEL_MD5, PROCESS, create_run, live_run, log_epochs
@@ -89,17 +89,16 @@ def test_an_untracked_training_becomes_one_complete_run(trained: Params) -> None
     assert len(connect()[0].get_metric_history(run.info.run_id, "train/loss")) == 2
 
 
-def test_publishing_again_does_nothing_and_takes_seconds(trained: Params) -> None:
-    publish(trained)
+def test_publishing_again_does_nothing_and_takes_seconds(published: Params) -> None:
     before = [content(run) for run in trainings()]
     started = time.perf_counter()
-    assert publish(trained) == []
+    assert publish(published) == []
     assert time.perf_counter() - started < 10
     assert [content(run) for run in trainings()] == before
 
 
-def test_a_deleted_store_is_rebuilt_field_by_field(trained: Params) -> None:
-    publish(trained)
+@pytest.mark.usefixtures("published")
+def test_a_deleted_store_is_rebuilt_field_by_field() -> None:
     (before,) = [content(run) for run in trainings()]
     rebuilt = Path.cwd().with_name("rebuilt")
     shutil.copytree(Path.cwd(), rebuilt, symlinks=True)
@@ -312,15 +311,16 @@ def retrain(trained: Params) -> None:
     evaluate.run(trained.evaluate)
 
 
-def test_training_again_to_other_bits_is_a_second_run_and_the_first_stays(trained: Params) -> None:
-    publish(trained)
+def test_training_again_to_other_bits_is_a_second_run_and_the_first_stays(
+    published: Params,
+) -> None:
     (first,) = trainings()
     before = content(first)
-    retrain(trained)
+    retrain(published)
     for run in trainings():  # the live run has the bits before they were changed
         if run.info.run_id != first.info.run_id:
             connect()[0].set_tag(run.info.run_id, MODEL_MD5, file_md5(MODEL))
-    publish(trained)
+    publish(published)
     runs = {run.info.run_id: run for run in trainings()}
     assert len(runs) == 2
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -331,14 +331,13 @@ def test_training_again_to_other_bits_is_a_second_run_and_the_first_stays(traine
     assert {version.run_id for version in versions} == set(runs)
 
 
-def test_publish_creates_a_run_for_a_model_that_no_run_has(trained: Params) -> None:
-    publish(trained)
-    retrain(trained)
+def test_publish_creates_a_run_for_a_model_that_no_run_has(published: Params) -> None:
+    retrain(published)
     for run in trainings():
         connect()[0].set_tag(run.info.run_id, MODEL_MD5, "0" * 32)
         connect()[0].set_tag(run.info.run_id, PUBLISHED, "")
     before = {run.info.run_id for run in trainings()}
-    publish(trained)
+    publish(published)
     (new,) = [run for run in trainings() if run.info.run_id not in before]
     assert new.data.tags[MODEL_MD5] == file_md5(MODEL)
     assert before <= {run.info.run_id for run in trainings()}
@@ -417,6 +416,19 @@ def truncate_logged_model() -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def swap_logged_model() -> None:
+    """Put another network's weights into the logged model."""
+    content = MODEL.read_bytes()
+    network = load_network(MODEL, torch.device("cpu"))
+    with torch.no_grad():
+        network.head.weight += 0.1
+    save_network(network, MODEL)
+    client, experiment_id = connect()
+    (model,) = client.search_logged_models([experiment_id])
+    restore_model(client, str(model.source_run_id), f"models:/{model.model_id}")
+    MODEL.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "fault", "line"),
     [
@@ -425,23 +437,23 @@ def truncate_logged_model() -> None:
         (delete_alias, "has no champion", "version 1 is champion: there was none"),
         (delete_version, "has no version of the run", "version 2: Test accuracy"),
         (delete_registered_model, "has no version of the run", "version 1: Test accuracy"),
-        (delete_logged_model, "has no model that can be loaded", ""),
-        (delete_artifacts, "has no model that can be loaded", "files, which are logged again"),
+        (delete_logged_model, "has no usable model", ""),
+        (delete_artifacts, "has no usable model", "files, which are logged again"),
         (truncate_artifact, "lacks 1 files, reports/evaluate/predictions.csv", "1 files, which"),
-        (truncate_logged_model, "has no model that can be loaded", "model that can be loaded, wh"),
+        (truncate_logged_model, "has no usable model", "had no usable model, which is logged ag"),
+        (swap_logged_model, "has no usable model", "had no usable model, which is logged again"),
     ],
 )
 def test_what_the_store_has_lost_is_named_and_repaired(
-    trained: Params, damage: Callable[[], None], fault: str, line: str
+    published: Params, damage: Callable[[], None], fault: str, line: str
 ) -> None:
-    publish(trained)
     (before,) = [content(run) for run in trainings()]
-    assert faults(*connect(), trained) == []
+    assert faults(*connect(), published) == []
     damage()
-    assert fault in "; ".join(faults(*connect(), trained))
-    assert line in "; ".join(publish(trained))
-    assert faults(*connect(), trained) == []
-    assert publish(trained) == []
+    assert fault in "; ".join(faults(*connect(), published))
+    assert line in "; ".join(publish(published))
+    assert faults(*connect(), published) == []
+    assert publish(published) == []
     (after,) = [content(run) for run in trainings()]
     for key in ("params", "metrics", "artifacts", "inputs", "status"):
         assert after[key] == before[key]
@@ -449,28 +461,26 @@ def test_what_the_store_has_lost_is_named_and_repaired(
     assert champion_fault(connect()[0]) == ""
 
 
-def test_lost_metrics_and_parameters_are_logged_again(trained: Params) -> None:
-    publish(trained)
+def test_lost_metrics_and_parameters_are_logged_again(published: Params) -> None:
     (before,) = [content(run) for run in trainings()]
     with closing(sqlite3.connect("mlflow.db")) as store, store:
         for table in ("metrics", "latest_metrics", "params"):
             store.execute(f"DELETE FROM {table}")  # noqa: S608
-    publish(trained)
+    publish(published)
     (after,) = [content(run) for run in trainings()]
     assert after == before
 
 
 def test_a_champion_that_cannot_be_loaded_is_named_and_does_not_block_the_next_model(
-    trained: Params,
+    published: Params,
 ) -> None:
-    publish(trained)
     (path,) = Path("mlartifacts").rglob("*.pt2")
-    retrain(trained)
+    retrain(published)
     for run in trainings():
         connect()[0].delete_run(run.info.run_id)
     path.unlink()
     assert "version 1, the champion, cannot be loaded" in champion_fault(connect()[0])
-    outcome = "; ".join(publish(trained))
+    outcome = "; ".join(publish(published))
     assert "version 2: Test accuracy" in outcome
     assert "Champion: version 1 cannot be loaded (" in outcome
     assert champion_fault(connect()[0]) == ""
@@ -515,13 +525,12 @@ def test_variables_left_in_the_shell_do_no_harm(
 
 
 def test_a_deleted_experiment_is_restored_with_its_runs(
-    trained: Params, capsys: pytest.CaptureFixture[str]
+    published: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish(trained)
     (run,) = trainings()
     client, experiment_id = connect()
     client.delete_experiment(experiment_id)
-    publish(trained)
+    publish(published)
     assert "the experiment mnist12k was deleted, and is restored" in capsys.readouterr().err
     assert run.info.run_id in {run.info.run_id for run in trainings()}
 

@@ -105,8 +105,8 @@ def faults(client: MlflowClient, experiment_id: str, params: Params) -> list[str
     if missing := missing_files(run, results.files()):
         found.append(f"run {name} lacks {len(missing)} files, {missing[0]} among them")
     uris = _logged_models(client, experiment_id, run.info.run_id)
-    if not any(model_fault(uri) == "" for uri in uris):
-        found.append(f"run {name} has no model that can be loaded")
+    if all(model_fault(uri, ours=True) for uri in uris):
+        found.append(f"run {name} has no usable model")
     if results.evaluation:
         found += [fault] if (fault := version_fault(client, run.info.run_id)) else []
     if not found and run.data.tags.get(PUBLISHED) != results.digest():
@@ -137,7 +137,7 @@ def _publish_training(params: Params) -> list[str]:
         done.append(f"run {name} lacked {len(files)} files, which are logged again")
     model_uri, repaired = _usable_model(client, experiment_id, run_id)
     if repaired:
-        done.append(f"run {name} had no model that can be loaded, which is logged again")
+        done.append(f"run {name} had no usable model, which is logged again")
     if results.evaluation:
         done += _log_evaluation(client, run, model_uri, results.evaluation, params)
     if complete and not done:
@@ -193,7 +193,7 @@ def _usable_model(client: MlflowClient, experiment_id: str, run_id: str) -> tupl
     """Return the URI of the run's logged model, and whether its files had to be logged again."""
     uris = _logged_models(client, experiment_id, run_id)
     for uri in uris:
-        if not model_fault(uri):
+        if not model_fault(uri, ours=True):
             return uri, False
     for uri in uris[:1]:  # a registered version may refer to it
         restore_model(client, run_id, uri)

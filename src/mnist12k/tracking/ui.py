@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -56,7 +55,6 @@ def serve() -> None:
         *("--default-artifact-root", artifact_root()),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
     ]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the server as on Ctrl-C
     # The server logs every request; stdout has only the address.
     with subprocess.Popen(command, stdout=sys.stderr) as server:  # noqa: S603
         try:
@@ -66,10 +64,12 @@ def serve() -> None:
                 if _has_screen():
                     webbrowser.open(address)
             code = server.wait()
-        except KeyboardInterrupt:
-            for process in psutil.Process(server.pid).children(recursive=True):
-                process.terminate()
+        except KeyboardInterrupt:  # also on SIGTERM and SIGHUP
+            with contextlib.suppress(psutil.Error):  # the signal may have stopped them as well
+                for process in psutil.Process(server.pid).children(recursive=True):
+                    process.terminate()
             server.terminate()
+            server.wait()
             return
     raise UserError(f"the MLflow server ended with exit code {code}")
 
