@@ -148,6 +148,5 @@ def _assert_one_line(folder: Path) -> None:
     assert code in (0, 2), f"exit code {code}: {err[-300:]}"
     lines = err.splitlines()
     assert len(lines) <= 1 + bool(code), f"{len(lines)} lines: {lines}"
-    prefixes = [line[: len(ERROR)].startswith((ERROR, WARNING)) for line in lines]
-    assert all(prefixes), lines
+    assert all(line.startswith((ERROR, WARNING)) for line in lines), lines
     assert sum(line.startswith(ERROR) for line in lines) == bool(code), lines

@@ -49,7 +49,8 @@ def create_templates(folder: Path) -> Templates:
     with inside(folder / "trained"), contextlib.redirect_stdout(StringIO()):
         train_and_evaluate()
     templates = Templates(idx_folder, folder / "trained", Project(folder / "project"))
-    templates.new_project(folder / "project").run("dvc", "repro")
+    output = templates.new_project(folder / "project").run("dvc", "repro")
+    assert "mnist12k: warning" not in output, output
     templates.project.commit()
     return templates
 
