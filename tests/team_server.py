@@ -96,7 +96,7 @@ class TeamServer:
             "[mlflow]\n"
             f"database_uri = {database}\n"
             f"admin_username = {ADMIN}\n"
-            "default_permission = MANAGE\n"
+            "default_permission = EDIT\n"
             "auth_cache_ttl_seconds = 60\n"
         )
 

@@ -17,7 +17,14 @@ from workspace import DEAD, inside, make_workspace
 
 from mnist12k import doctor
 from mnist12k.digits.settings import RAW
-from mnist12k.doctor import Check, check_data, check_packages, check_store, migrations_folder
+from mnist12k.doctor import (
+    Check,
+    check_data,
+    check_packages,
+    check_published,
+    check_store,
+    migrations_folder,
+)
 from mnist12k.errors import UserError
 from mnist12k.params import Params, load_params
 from mnist12k.tracking.runs import PROCESS, create_run
@@ -88,6 +95,27 @@ def test_an_abandoned_run_is_named_with_the_command_that_ends_it(workspace: Para
     assert check.fix == "`mnist12k publish`"
 
 
+def test_a_deleted_experiment_is_named_and_stays_deleted(tmp_path: Path) -> None:
+    with inside(tmp_path):
+        client, experiment_id = connect()
+        client.delete_experiment(experiment_id)
+        assert check_store() == ("the experiment mnist12k is deleted", "`mnist12k publish`")
+        assert client.get_experiment(experiment_id).lifecycle_stage == "deleted"
+
+
+def test_what_mlflow_lacks_is_named_with_its_repair(published: Params) -> None:
+    assert check_published(published).fix == ""
+    (path,) = Path("mlartifacts").rglob("*.pt2")
+    path.unlink()
+    check = check_published(published)
+    assert "has no usable model; mnist12k-cnn has no version of the run that can be" in check.result
+    assert check.fix == "`mnist12k publish`"
+    Path("reports/train/metrics.json").unlink()  # another training's workspace
+    check = check_published(published)
+    assert "version 1, the champion, cannot be loaded" in check.result
+    assert check.fix.startswith("`mnist12k promote --version N`")
+
+
 def test_the_store_of_an_older_mlflow_stays_unchanged_until_the_suggested_fix(
     tmp_path: Path,
 ) -> None:
@@ -101,7 +129,7 @@ def test_the_store_of_an_older_mlflow_stays_unchanged_until_the_suggested_fix(
         assert database.read_bytes() == before
         command = check.fix.strip("`").split()
         subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
-        assert check_store().result == "the tracking store answers: 0 runs, none abandoned"
+        assert check_store().result == "the tracking store answers: no runs yet"
 
 
 def test_the_store_of_a_newer_mlflow_is_recognised(tmp_path: Path) -> None:

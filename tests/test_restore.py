@@ -89,3 +89,23 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
     assert "Traceback" not in rest
     assert outputs(project) == before
     assert {run.info.status for run in project.runs()} == {"KILLED", "FINISHED"}
+
+
+def test_a_training_that_is_still_running_is_not_begun_twice(project: Project) -> None:
+    before = outputs(project)
+    project.edit("epochs: 2", "epochs: 500")
+    with subprocess.Popen(
+        ["mnist12k", "train"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        output = project.run(*REPRO, code=255)
+        process.kill()
+    assert "mnist12k: error: another process runs this training; wait for it or stop it" in output
+    assert outputs(project) == before

@@ -146,9 +146,10 @@ def check_store() -> Check:
             return Check(f"mlflow.db was written by {age} MLflow", FIX_SCHEMA[age])
         client = open_client()
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None or experiment.lifecycle_stage == "deleted":
-            state = "missing" if experiment is None else "deleted"
-            return Check(f"the experiment {EXPERIMENT} is {state}", PUBLISH)
+        if experiment is None:
+            return Check("the tracking store answers: no runs yet")
+        if experiment.lifecycle_stage == "deleted":
+            return Check(f"the experiment {EXPERIMENT} is deleted", PUBLISH)
         abandoned = abandoned_runs(client, experiment.experiment_id)
         count = len(client.search_runs([experiment.experiment_id]))
     except Exception as error:  # depends on the kind of store
@@ -167,7 +168,7 @@ def check_published(params: Params) -> Check:
     try:
         client = open_client()
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        lacking = faults(client, experiment.experiment_id, params) if experiment else []
+        lacking = faults(client, experiment.experiment_id if experiment else None, params)
         champion = champion_fault(client)
     except Exception as error:  # as above
         return Check(f"the tracking store does not answer: {reason(error)}", PUBLISH)

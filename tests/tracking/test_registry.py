@@ -231,6 +231,17 @@ def test_promote_names_the_former_champion_and_rolls_back(client: MlflowClient) 
     assert promote(1) == f"{REGISTERED_MODEL} version 1 is already champion"
 
 
+def test_a_version_that_cannot_be_loaded_is_not_promoted(
+    client: MlflowClient, faults: dict[str, str]
+) -> None:
+    challenge(client, wrong=range(5))
+    challenge(client, wrong=range(50))
+    faults[str(client.get_model_version(REGISTERED_MODEL, "2").source)] = "no such artifact"
+    with pytest.raises(UserError, match=r"^--version 2: the model cannot be loaded \(no such art"):
+        promote(2)
+    assert champion_version(client) == 1
+
+
 def test_promoting_a_missing_version_lists_the_existing_ones(client: MlflowClient) -> None:
     challenge(client, wrong=[])
     with pytest.raises(UserError, match=r"^--version 7: mnist12k-cnn has the versions: 1$"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.device import be_deterministic, device_name, pick_device
@@ -15,6 +16,7 @@ from mnist12k.cnn.model_file import save_network
 from mnist12k.cnn.network import new_network, parameter_count
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
+from mnist12k.errors import UserError
 from mnist12k.files import all_or_none, write_json, write_table
 from mnist12k.fingerprint import training_fingerprint
 from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
@@ -33,10 +35,18 @@ def run(settings: Train, tracked: Tracked) -> None:
     resumes from its last completed epoch; a failed one restores the previous outputs.
     """
     with restored_on_failure("train", [MODEL, HISTORY, TRAIN_METRICS]):
-        _train(settings, tracked)
+        fingerprint = training_fingerprint(settings)
+        folder = CHECKPOINTS / fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # A `dvc repro` that is killed may leave its training running.
+            with FileLock(folder / "training.lock", blocking=False):
+                _train(settings, fingerprint, tracked)
+        except Timeout as error:
+            raise UserError("another process runs this training; wait for it or stop it") from error
 
 
-def _train(settings: Train, tracked: Tracked) -> None:
+def _train(settings: Train, fingerprint: str, tracked: Tracked) -> None:
     device = pick_device(settings.device)
     if settings.deterministic:
         be_deterministic()
@@ -47,7 +57,6 @@ def _train(settings: Train, tracked: Tracked) -> None:
         f"{len(validation.labels):,} validation images, on {device_name(device)}"
     )
 
-    fingerprint = training_fingerprint(settings)
     # On another device, or with another number of threads, the bits would differ.
     path = CHECKPOINTS / fingerprint / "training.pt"
     checkpoint = Checkpoint(path, f"{fingerprint} on {device_name(device)}")

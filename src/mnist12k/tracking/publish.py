@@ -89,17 +89,17 @@ def publish(params: Params) -> list[str]:
         return _publish_training(params)
 
 
-def faults(client: MlflowClient, experiment_id: str, params: Params) -> list[str]:
+def faults(client: MlflowClient, experiment_id: str | None, params: Params) -> list[str]:
     """Return what MLflow lacks of the workspace's training; empty if nothing, or no training.
 
-    Changes nothing; `publish` adds it.
+    Changes nothing; `publish` adds it. Without an `experiment_id` there is no experiment.
     """
     try:
         results = read_results(params.train)
     except UserError:  # DVC knows
         return []
-    run = _select_run(client, experiment_id, results)
-    if run is None or run.info.lifecycle_stage == "deleted":
+    run = _select_run(client, experiment_id, results) if experiment_id else None
+    if experiment_id is None or run is None or run.info.lifecycle_stage == "deleted":
         return ["the run of the training is missing"]
     name, found = run.info.run_name, []
     if missing := missing_files(run, results.files()):

@@ -110,13 +110,15 @@ def champion_fault(client: MlflowClient) -> str:
 def promote(number: int) -> str:
     """Make a version champion without a test; return a line that names the former champion.
 
-    Raises UserError if there is no such version.
+    Raises UserError if there is no such version, or if it cannot be loaded.
     """
     client, _ = connect()
-    numbers = sorted(int(version.version) for version in _versions(client))
-    if number not in numbers:
-        known = ", ".join(map(str, numbers)) or "none"
+    versions = {int(version.version): version for version in _versions(client)}
+    if number not in versions:
+        known = ", ".join(map(str, sorted(versions))) or "none"
         raise UserError(f"--version {number}: {REGISTERED_MODEL} has the versions: {known}")
+    if fault := model_fault(str(versions[number].source)):
+        raise UserError(f"--version {number}: the model cannot be loaded ({fault})")
     former = find_champion(client)
     if former is not None and int(former.version) == number:
         return f"{REGISTERED_MODEL} version {number} is already champion"
