@@ -31,8 +31,11 @@ SMALL_SEARCH = {"trials": 3, "finalists": 1, "finalist_seeds": 2, "workers": 1, 
 SMALL_SEEDS = ("recipes: [fast, best, reference]\n  count: 20", "recipes: [fast]\n  count: 3")
 # Seconds, dates, and numbers of trials, which a repeated trial shifts.
 CHANGING = {"seconds", "seconds_mean", "started", "trial", "winner_trial"}
-# Folders whose files have digests or random numbers for names.
-ELSEWHERE = (".git", ".dvc", "mlartifacts", "__pycache__", "checkpoints/outputs")
+# Folders whose files are named by digests, processes or at random.
+ELSEWHERE = (
+    *(".git", ".dvc", "mlartifacts", "__pycache__"),
+    *("checkpoints/outputs", "checkpoints/running"),
+)
 TRIES = 5  # until a command is killed before its end
 TERMINATION = 30  # seconds
 

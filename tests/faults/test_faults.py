@@ -24,7 +24,8 @@ def templates(idx_folder: Path, trained_template: Path, project_template: Projec
 def assert_all_pass(cases: Iterable[Case], folder: Path) -> None:
     results = [run_case(case, folder / str(number)) for number, case in enumerate(cases)]
     assert results
-    assert [each for each in results if each.result == FAILED] == []
+    failed = [f"{each.name}: {each.detail}" for each in results if each.result == FAILED]
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.parametrize("scenario", KILLED)
