@@ -5,17 +5,15 @@ Every command imports what it needs only when it runs, so that `--help` is fast.
 
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import cloup
 
-from mnist12k.errors import UserError, without_passwords
-from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, project_root
+from mnist12k.failures import Commands, run_command
+from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, WRITTEN, project_root
 
 if TYPE_CHECKING:
     from mnist12k.params import Params
@@ -27,29 +25,13 @@ MODELS = cloup.Section("Models")
 UPKEEP = cloup.Section("Upkeep")
 
 
-class Commands(cloup.Group):
-    """A group of commands whose errors are one line on stderr, and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> None:
-        """Run the command."""
-        try:
-            super().invoke(ctx)
-        except UserError as error:
-            print(f"mnist12k: error: {without_passwords(str(error))}", file=sys.stderr)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            print("mnist12k: stopped", file=sys.stderr)
-            ctx.exit(130)
-        except BrokenPipeError:  # as in `mnist12k predict ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(141)
-
-
 def load() -> "Params":
     """Make the project's root the current folder, and return its parameters."""
+    from mnist12k.files import remove_leftovers
     from mnist12k.params import load_params
 
     os.chdir(project_root())
+    remove_leftovers(WRITTEN)
     return load_params()
 
 
@@ -286,15 +268,12 @@ def doctor() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 2 for a user's error, 130 for Ctrl-C.
+    """Run one command; return the exit code: 0, or 2 for an error of the user or the machine.
 
-    As in shells, 141 if the reader of the output has closed it.
+    As in shells, 130, 143 or 129 if Ctrl-C, SIGTERM or SIGHUP has stopped it, and 141 if the reader
+    of its output has closed it.
     """
-    try:
-        return int(mnist12k.main(arguments, "mnist12k", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    return run_command(partial(mnist12k.main, arguments, "mnist12k", standalone_mode=False))
 
 
 def _load_model(address: str | None) -> "Model":

@@ -2,9 +2,18 @@
 
 import re
 import sys
+from contextlib import suppress
 
-# In the address of a server, and in its query; a password may itself hold an @.
-PASSWORD = re.compile(r"(//[^/\s:@]*):\S*@|((?:password|passwd|token|secret)=)[^&\s'\"]*", re.I)
+PASSWORD = re.compile(
+    # In an address, up to its last @, or to where a message was cut off; not a port.
+    r"(?P<user>//[^/\s:@\[]*:)(?:\S*@|(?!\d+\b)[^\s@]*(?:\.\.\.|$))"
+    r"|(?P<slashes>//)[^/\s:@'\"]+@"  # a token in place of user and password
+    r"|(?P<bare>\b[\w.+-]+:|['\"])[^\s/@:'\"]+@(?=[\w\[])"  # an address without a scheme
+    # A value with a telling name, in a query or a list.
+    r"|(?P<name>[\w.-]*(?:password|passwd|pwd|token|secret|api_?key|access_?key)[\w.-]*"
+    r"(?:=|['\"]:\s*))(?:'[^']*'|\"[^\"]*\"|[^&\s'\",;)]+)",
+    re.IGNORECASE,
+)
 
 
 class UserError(Exception):
@@ -12,10 +21,16 @@ class UserError(Exception):
 
 
 def without_passwords(text: str) -> str:
-    """Return `text` with the passwords of addresses replaced by ***."""
-    return PASSWORD.sub(lambda match: f"{match[1]}:***@" if match[1] else f"{match[2]}***", text)
+    """Return `text` with the passwords and tokens of addresses and settings replaced by ***."""
+    return PASSWORD.sub(_masked, text)
 
 
 def warn(message: str) -> None:
     """Print one warning line to standard error."""
-    print(f"mnist12k: warning: {without_passwords(message)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody can read it, which stops no command
+        print(f"mnist12k: warning: {without_passwords(message)}", file=sys.stderr, flush=True)
+
+
+def _masked(match: re.Match[str]) -> str:
+    kept = match[str(match.lastgroup)]
+    return f"{kept}***@" if "@" in match[0] and match.lastgroup != "name" else f"{kept}***"

@@ -1,13 +1,21 @@
+import json
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from mnist12k.cli import main
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.model_file import load_network, save_network
 from mnist12k.cnn.network import Network, new_network
 from mnist12k.errors import UserError
+from mnist12k.photos.predict import predict
 
 CPU = torch.device("cpu")
 
@@ -34,7 +42,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_absent_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cnn.pt is missing; .dvc repro train. writes it"):
+    with pytest.raises(UserError, match=r"cnn.pt is missing; .dvc repro train. writes"):
         load_network(tmp_path / "cnn.pt", CPU)
 
 
@@ -51,6 +59,154 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"cnn.pt does not hold this network's weights"):
         load_network(path, CPU)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Any]:
+    """The weights of a network, as models/cnn.pt has them."""
+    torch.manual_seed(1)
+    return dict(Network().state_dict())
+
+
+def with_value(value: float, name: str = "head.weight") -> Callable[[dict[str, Any]], Any]:
+    def change(state: dict[str, Any]) -> Any:
+        changed = state[name].clone()
+        changed.view(-1)[0] = value
+        return state | {name: changed}
+
+    return change
+
+
+def with_tensor(convert: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state | {"head.weight": convert(state["head.weight"])}
+
+
+WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "NaN": (with_value(float("nan")), "head.weight has a value that is not finite"),
+    "infinity": (with_value(float("inf")), "head.weight has a value that is not finite"),
+    "NaN in a running mean": (
+        with_value(float("nan"), "blocks.0.norm.running_mean"),
+        "running_mean has a value that is not finite",
+    ),
+    "negative variance": (
+        with_value(-1, "blocks.0.norm.running_var"),
+        "its logits are not finite",
+    ),
+    "huge weight": (with_value(3e38, "blocks.0.conv.weight"), "its logits are not finite"),
+    "float64": (with_tensor(torch.Tensor.double), "dtype float64, not float32"),
+    "float16": (with_tensor(torch.Tensor.half), "dtype float16, not float32"),
+    "integers": (with_tensor(torch.Tensor.int), "dtype int32, not float32"),
+    "complex": (with_tensor(lambda t: t.to(torch.complex64)), "dtype complex64, not float32"),
+    "sparse": (with_tensor(torch.Tensor.to_sparse), "layout sparse_coo, not strided"),
+    "quantised": (
+        with_tensor(lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8)),
+        "does not hold",
+    ),
+    "wrong shape": (with_tensor(lambda t: t[:5].clone()), "head.weight has the shape (5, "),
+    "a list": (with_tensor(lambda t: t.tolist()), "head.weight is a list, not a tensor"),
+    "missing key": (
+        lambda state: {name: state[name] for name in state if name != "head.bias"},
+        "head.bias is missing",
+    ),
+    "extra key": (lambda state: state | {"more": state["head.bias"]}, "more is unexpected"),
+    "key that is no text": (lambda state: state | {1: state["head.bias"]}, "1 is unexpected"),
+    "no dict": (lambda state: list(state.values()), "a list, not a dict of tensors"),
+    "a number": (lambda _: 3, "a int, not a dict of tensors"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*quantiz", "ignore:.*torch.ao", "ignore:.*TypedStorage")
+@pytest.mark.parametrize("kind", WRONG)
+def test_weights_of_another_kind_or_not_finite_are_refused(
+    tmp_path: Path, state: dict[str, Any], kind: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    change, reason = WRONG[kind]
+    path = tmp_path / "cnn.pt"
+    torch.save(change(state), path)
+    recwarn.clear()
+    with pytest.raises(UserError) as caught:
+        load_network(path, CPU)
+    message = str(caught.value)
+    assert reason in message
+    assert message.startswith(f"{path} does not hold this network's weights (")
+    assert message.endswith("; `dvc repro --force train` rewrites models/cnn.pt")
+    assert "\n" not in message
+    assert not recwarn.list
+
+
+def large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+def from_state(kind: str) -> Callable[[Path], None]:
+    return lambda path: torch.save(WRONG[kind][0](dict(Network().state_dict())), path)
+
+
+UNUSABLE: dict[str, Callable[[Path], object]] = {
+    "folder": Path.mkdir,
+    "pipe": lambda path: os.mkfifo(path),
+    "large": large,
+    "text": lambda path: path.write_text("weights\n" * 100, encoding="utf-8"),
+    "empty": Path.touch,
+    "code": lambda path: torch.save({"head.weight": Trap()}, path, pickle_module=pickle),
+    "missing": lambda _: None,
+    "NaN": from_state("NaN"),
+    "complex": from_state("complex"),
+    "extra key": from_state("extra key"),
+}
+
+
+def outputs() -> dict[Path, bytes]:
+    files = [path for path in Path("reports").rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in files} | dict.fromkeys(
+        Path("models").iterdir(), b""
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes")
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_every_command_refuses_an_unusable_model_in_one_line_and_changes_nothing(
+    workspace: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    Image.new("L", (28, 28)).save("digit.png")
+    model = workspace / "models/cnn.pt"
+    model.unlink()
+    UNUSABLE[kind](model)
+    before = outputs()
+    for command in (["predict", "digit.png"], ["evaluate"], ["publish"], ["export"]):
+        assert main(command) == 2
+        output = capsys.readouterr()
+        (line,) = output.err.splitlines()
+        assert line.startswith("mnist12k: error: ")
+        assert "models/cnn.pt" in line
+        assert "dvc repro" in line
+        assert output.out == ""
+    assert outputs() == before
+    assert not Path("sprung").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_logits_that_are_not_finite_are_a_failure_and_no_digit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    picture = tmp_path / "digit.png"
+    image = Image.new("L", (60, 60))
+    image.paste(255, (25, 10, 35, 50))
+    image.save(picture)
+    with pytest.raises(UserError, match="1 of 1 could not be classified"):
+        predict(
+            [str(picture)],
+            lambda images: np.full((len(images), 10), np.nan, dtype=np.float32),
+            as_json=as_json,
+        )
+    output = capsys.readouterr()
+    reason = "the model's logits are not finite numbers"
+    if as_json:
+        assert json.loads(output.out) == {"file": str(picture), "error": reason}
+    else:
+        assert output.out == ""
+        assert output.err == f"{picture}: {reason}\n"
 
 
 class Trap:

@@ -1,14 +1,19 @@
 """The trained network as a file: a state_dict, loaded without unpickling anything."""
 
+import io
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mnist12k.cnn.network import Network
 from mnist12k.errors import UserError
 from mnist12k.files import atomic_write
+
+LARGEST = 1 << 20  # bytes, of a file of 63 kB
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -22,18 +27,66 @@ def save_network(network: nn.Module, path: Path) -> None:
 def load_network(path: Path, device: torch.device) -> Network:
     """Return the trained network in evaluation mode.
 
-    Raises UserError if the file is missing, damaged, or holds another network's weights.
+    Raises UserError if the file is missing, damaged, or holds another network's weights, or weights
+    that are not finite numbers.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `dvc repro train` writes it")
+    network = Network()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network = Network()
-        network.load_state_dict(state)
-    except (UnpicklingError, EOFError, OSError, RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        network.load_state_dict(_checked(_read(path), network.state_dict()))
+        with torch.no_grad():
+            logits = network.eval()(torch.stack([torch.zeros(1, 28, 28), torch.ones(1, 28, 28)]))
+        if not logits.isfinite().all():
+            raise ValueError("its logits are not finite")
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # a broken file leads torch.load to any of them
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"{path} does not hold this network's weights ({reason}); "
-            "`dvc repro --force train` rewrites it"
+            "`dvc repro --force train` rewrites models/cnn.pt"
         ) from error
-    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _read(path: Path) -> Any:
+    """Return the file's content; a pipe or a device would be waited for."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; `dvc repro train` writes models/cnn.pt")
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; `dvc repro train` writes models/cnn.pt")
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"{size:,} bytes are too many")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd file is refused below
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _checked(state: Any, expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return `state`; raise ValueError unless it has finite weights of the expected kind.
+
+    PyTorch itself would convert other types, and discard the imaginary part of complex numbers.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"a {type(state).__name__}, not a dict of tensors")
+    if different := expected.keys() ^ state.keys():
+        name = min(different, key=str)
+        raise ValueError(f"{name} is {'missing' if name in expected else 'unexpected'}")
+    for name, own in expected.items():
+        value = state[name]
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} is a {type(value).__name__}, not a tensor")
+        for kind in ("layout", "dtype", "shape"):
+            actual, needed = getattr(value, kind), getattr(own, kind)
+            if actual != needed:
+                raise ValueError(f"{name} has the {kind} {_text(actual)}, not {_text(needed)}")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has a value that is not finite")
+    return state
+
+
+def _text(value: object) -> str:
+    return str(tuple(value) if isinstance(value, torch.Size) else value).removeprefix("torch.")

@@ -19,25 +19,31 @@ STDIN = "-"
 Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
+class NotFiniteError(UserError):
+    """A model returns infinite logits, or NaN, for a picture."""
+
+
 def predict(files: Sequence[str], model: Model, *, as_json: bool) -> None:
     """Print one line per picture: its digit and the digit's probability.
 
     `-` stands for a picture on standard input, a folder for all pictures in it. A picture that
-    cannot be read gets a line with the reason, and the others are still classified; UserError is
-    raised at the end.
+    cannot be read, or whose logits are not finite, gets a line with the reason, and the others are
+    still classified; UserError is raised at the end.
     """
     total = failed = 0
+    verb = "read"
     for name, source in _pictures(files):
         total += 1
         try:
             probabilities = _probabilities(model, prepare(_read(source)))
         except UserError as error:
             failed += 1
+            verb = "classified" if isinstance(error, NotFiniteError) else verb
             _print_failure(name, str(error), as_json=as_json)
         else:
             _print_digit(name, probabilities, as_json=as_json)
     if failed:
-        raise UserError(f"{failed} of {total} could not be read")
+        raise UserError(f"{failed} of {total} could not be {verb}")
 
 
 def as_model(network: Network) -> Model:
@@ -77,6 +83,8 @@ def _read(source: Path | bytes) -> Grey:
 
 def _probabilities(model: Model, image: NDArray[np.uint8]) -> list[float]:
     logits = model(to_unit_range(torch.from_numpy(image)[None]).numpy())
+    if not np.isfinite(logits).all():
+        raise NotFiniteError("the model's logits are not finite numbers")
     probabilities: list[float] = torch.from_numpy(logits)[0].softmax(dim=0).tolist()
     return probabilities
 

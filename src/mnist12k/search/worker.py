@@ -3,11 +3,12 @@
 import logging
 import multiprocessing
 import os
-import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import optuna
@@ -18,11 +19,13 @@ from optuna.trial import TrialState
 from mnist12k.cnn.device import pick_device
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
+from mnist12k.failures import explain
 from mnist12k.paths import DATA, store_root
 from mnist12k.search.queue import queued, requeue_dead
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import new_sampler, open_study
 from mnist12k.search.trial import NotQueued, run_batch, run_trial
+from mnist12k.signals import end_with_parent, starting_workers
 
 POLL = 0.5  # seconds
 CONNECT_TIMEOUT = 5  # seconds
@@ -31,9 +34,6 @@ MAX_DEATHS = 10  # of worker processes
 
 def work(settings: SearchSettings, finalists: str = "") -> None:
     """Run the queued trials of a study (see `open_study`); on a CPU with one thread."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if pick_device(settings.train.device).type == "cpu":
         torch.set_num_threads(1)
     digits = split(load_training_digits(DATA), settings.train.validation_size)
@@ -42,7 +42,7 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
     def objective(trial: optuna.Trial) -> float:
         return run_trial(trial, settings, digits)
 
-    while queued(study) and (parent is None or parent.is_alive()):
+    while queued(study):
         if settings.tune.together > 1:
             run_batch(study, settings, digits)
         else:
@@ -97,23 +97,42 @@ def _work_in(folder: str, root: str, settings: SearchSettings, finalists: str) -
     work(settings, finalists)
 
 
+def _work_or_report(failures: "SimpleQueue[str]", settings: SearchSettings, finalists: str) -> None:
+    """Work in a process of its own, which leaves it to the parent to report what stops it."""
+    end_with_parent()
+    try:
+        work(settings, finalists)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else explain(error)
+        if reason is None:
+            raise
+        failures.put(reason)
+        sys.exit(2)
+
+
 class ProcessPool:
     """At most `size` worker processes on this machine."""
 
     def __init__(self, settings: SearchSettings, finalists: str) -> None:
         self.size = worker_count(settings)
-        self.arguments = (settings, finalists)
+        self.spawn = multiprocessing.get_context("spawn")  # a fork with threads can hang
+        with starting_workers():
+            self.failures: SimpleQueue[str] = self.spawn.SimpleQueue()
+        self.arguments = (self.failures, settings, finalists)
         self.processes: list[BaseProcess] = []
         self.deaths = 0
 
     def start(self) -> None:
         """Start a worker."""
-        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
-        self.processes.append(spawn.Process(target=work, args=self.arguments, daemon=True))
-        self.processes[-1].start()
+        process = self.spawn.Process(target=_work_or_report, args=self.arguments, daemon=True)
+        with starting_workers():
+            process.start()
+        self.processes.append(process)
 
     def count_running(self) -> int:
-        """Return how many workers are running; raise UserError if too many have died."""
+        """Return how many workers are running; raise UserError if one failed, or many died."""
+        if not self.failures.empty():
+            raise UserError(self.failures.get())
         self.deaths += sum(process.exitcode not in (None, 0) for process in self.processes)
         if self.deaths > MAX_DEATHS:
             raise UserError(f"{self.deaths} workers have died; see the first error above")

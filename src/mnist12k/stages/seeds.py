@@ -3,12 +3,14 @@
 Scores the test images after every choice has been made, to report and for nothing else.
 """
 
+import contextlib
 import math
 import multiprocessing
 import os
-import signal
 import statistics
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -20,10 +22,12 @@ from mnist12k.cnn.fit import fit
 from mnist12k.cnn.network import new_network
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
+from mnist12k.errors import UserError
 from mnist12k.files import read_json, write_json, write_table
 from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummary, read_results
 from mnist12k.paths import DATA, SEEDS_REPORTS
 from mnist12k.report.figures.seeds import draw_seeds
+from mnist12k.signals import end_with_parent, starting_workers, stop_workers
 from mnist12k.stages.settings import Seeds
 
 RECIPES = SEEDS_REPORTS / "recipes.json"  # that the results were trained by
@@ -71,9 +75,8 @@ def run(settings: Seeds, recipes: Mapping[str, Recipe]) -> None:
 
     write_json(RECIPES, current)
     summarise(results, images)
-    # A new process, not a fork: a forked process with threads can hang.
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), prepare_worker) as workers:
-        for result in workers.imap_unordered(train_once, todo):
+    with contextlib.closing(train_all(todo)) as trained:
+        for result in trained:
             results = pd.concat([results, pd.DataFrame([result])])
             results = results.sort_values(["recipe", "seed"], key=in_order)
             write_table(RESULTS, results)
@@ -107,14 +110,29 @@ def training_settings(name: str, seed: int, validation_size: int, recipe: Recipe
     )
 
 
-def prepare_worker() -> None:
-    """Compute on one thread, and leave Ctrl-C to the parent process."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def train_all(todo: list[Train]) -> Generator[Result, None, None]:
+    """Train on all cores; yield each result as soon as it is there."""
+    # New processes, not forks: a forked process with threads can hang.
+    spawn = multiprocessing.get_context("spawn")
+    with starting_workers():
+        workers = ProcessPoolExecutor(os.cpu_count(), spawn, end_with_parent)
+        futures = [workers.submit(train_once, settings) for settings in todo]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was killed, perhaps for lack of memory; "
+            "`mnist12k seeds` continues with what is missing"
+        ) from error
+    finally:
+        stop_workers()  # at the end they are idle
+        workers.shutdown()
 
 
 def train_once(settings: Train) -> Result:
-    """Train, and evaluate on the test images."""
+    """Train on one thread, and evaluate on the test images."""
+    torch.set_num_threads(1)
     network = new_network(settings.dropout, settings.seed, torch.device(settings.device))
     history = fit(network, *split(load_training_digits(DATA), settings.validation_size), settings)
     return Result(

@@ -1,0 +1,129 @@
+"""Ctrl-C, SIGTERM and SIGHUP stop a command in the same way; its worker processes end with it."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+# Windows has no SIGHUP.
+NUMBERS = {getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")} - {None}
+STOPPING = frozenset(signal.Signals(number) for number in NUMBERS if number is not None)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has arrived: clean up, and end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise Stopped in the block when a signal arrives; later signals do not cut its cleanup short.
+
+    A signal that is ignored, as SIGHUP is under nohup, stays ignored. Does nothing outside the main
+    thread, which alone receives signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hook, sys.unraisablehook = sys.unraisablehook, _signal_again
+    before = {
+        number: signal.signal(number, _stop)
+        for number in STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Ignore further signals: the command is about to end."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def starting_workers() -> Iterator[None]:
+    """Start processes in the block that leave SIGINT and SIGHUP to this one from their first line.
+
+    Queues belong into it as well: the first one starts multiprocessing's resource tracker.
+
+    SIGTERM still ends them at once. Signals that arrive meanwhile are handled after the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker  # not needed for `--help`
+
+    blocked = STOPPING - {signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # the tracker's start unblocks SIGINT
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Leave signals to the process that has started this one, and end as soon as it is gone.
+
+    Does nothing in a process that multiprocessing has not started.
+    """
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    for number in STOPPING - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_exit_after, args=[parent], daemon=True).start()
+
+
+def stop_workers() -> None:
+    """Stop the processes that multiprocessing has started for this one."""
+    import multiprocessing
+
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+
+
+def _exit_after(process: "BaseProcess") -> None:
+    process.join()
+    os._exit(1)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return  # it is being cleaned up after
+        error = error.__context__
+    raise Stopped(number)
+
+
+def _signal_again(lost: Any) -> None:
+    """Repeat a signal whose exception was raised in a finaliser, where Python drops it."""
+    if isinstance(lost.exc_value, Stopped):
+        main, number = threading.main_thread().ident, lost.exc_value.number
+        threading.Timer(0.1, signal.pthread_kill, [main, number]).start()
+    else:
+        sys.__unraisablehook__(lost)
