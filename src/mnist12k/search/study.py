@@ -56,7 +56,8 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     except UserError:
         raise
     except Exception as error:  # the exception's type depends on the database
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = without_passwords(lines[0])[:200]
         storage = without_passwords(settings.tune.storage)
         raise UserError(f"tune.storage = {storage!r}: {reason}") from error
     if known != digest:

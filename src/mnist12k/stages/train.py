@@ -2,10 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pandas as pd
+import torch
 from filelock import FileLock, Timeout
 
 from mnist12k.cnn.checkpoint import Checkpoint
@@ -15,7 +17,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
 from mnist12k.cnn.network import new_network, parameter_count
 from mnist12k.cnn.settings import Train
-from mnist12k.digits.dataset import load_training_digits, split
+from mnist12k.digits.dataset import Digits, load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import all_or_none, write_json, write_table
 from mnist12k.fingerprint import training_fingerprint
@@ -35,22 +37,23 @@ def run(settings: Train, tracked: Tracked) -> None:
     resumes from its last completed epoch; a failed one restores the previous outputs.
     """
     with restored_on_failure("train", [MODEL, HISTORY, TRAIN_METRICS]):
+        device = pick_device(settings.device)
+        digits = split(load_training_digits(DATA), settings.validation_size)
         fingerprint = training_fingerprint(settings)
-        folder = CHECKPOINTS / fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            # A `dvc repro` that is killed may leave its training running.
-            with FileLock(folder / "training.lock", blocking=False):
-                _train(settings, fingerprint, tracked)
-        except Timeout as error:
-            raise UserError("another process runs this training; wait for it or stop it") from error
+        with _only_one(CHECKPOINTS / fingerprint):
+            _train(settings, fingerprint, device, digits, tracked)
 
 
-def _train(settings: Train, fingerprint: str, tracked: Tracked) -> None:
-    device = pick_device(settings.device)
+def _train(
+    settings: Train,
+    fingerprint: str,
+    device: torch.device,
+    digits: tuple[Digits, Digits],
+    tracked: Tracked,
+) -> None:
     if settings.deterministic:
         be_deterministic()
-    training, validation = split(load_training_digits(DATA), settings.validation_size)
+    training, validation = digits
     network = new_network(settings.dropout, settings.seed, device)
     print(
         f"{parameter_count(network):,} parameters, {len(training.labels):,} training images, "
@@ -98,6 +101,20 @@ def _train(settings: Train, fingerprint: str, tracked: Tracked) -> None:
             write_table(HISTORY, pd.DataFrame(history))
             write_json(TRAIN_METRICS, metrics)
     checkpoint.remove()
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Raise UserError if another process runs the training whose checkpoints are in `folder`.
+
+    A `dvc repro` that is killed may leave its training running.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "training.lock", blocking=False):
+            yield
+    except Timeout as error:
+        raise UserError("another process runs this training; wait for it or stop it") from error
 
 
 def best_epoch(history: list[Epoch]) -> Epoch | None:

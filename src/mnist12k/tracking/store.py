@@ -135,7 +135,7 @@ def reason(error: Exception) -> str:
     ):
         cause = inner  # what the database says, not what SQLAlchemy advises
     lines = (str(cause).strip() or str(error).strip() or type(cause).__name__).splitlines()
-    return without_passwords(lines[0][:200])
+    return without_passwords(lines[0])[:200]
 
 
 def is_unauthenticated(error: Exception) -> bool:

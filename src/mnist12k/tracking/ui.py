@@ -15,7 +15,7 @@ import psutil
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from mnist12k.errors import UserError
+from mnist12k.errors import UserError, without_passwords
 from mnist12k.tracking.store import artifact_root, connect
 
 HOST = "127.0.0.1"
@@ -46,7 +46,7 @@ def serve() -> None:
     path = _path_of_runs(client, experiment_id)
     remote = os.environ.get("MLFLOW_TRACKING_URI", "")
     if remote.startswith("http"):
-        print(remote.rstrip("/") + path)
+        print(without_passwords(remote.rstrip("/") + path))
         return
     port = _free_port()
     command = [
