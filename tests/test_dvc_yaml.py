@@ -18,7 +18,8 @@ STAGES: dict[str, dict[str, Any]] = {
 # How results are stored, named and validated, which cannot change them. Figures of the long studies
 # are redrawn by running these again, which trains nothing.
 NEUTRAL = {
-    *("errors", "files", "fingerprint", "outputs", "paths", "processes"),
+    *("errors", "failures", "files", "fingerprint", "outputs", "paths", "processes", "restore"),
+    "signals",
     *("digits.settings", "stages.progress", "stages.settings", "report.markdown"),
 }
 REDRAWN = {"seeds", "tune"}
