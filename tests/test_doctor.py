@@ -50,7 +50,7 @@ def test_a_wrong_package_is_reported_with_both_versions(tmp_path: Path) -> None:
     assert check.fix
 
 
-@pytest.mark.parametrize("content", [None, b"\xff==1", b"no requirement ==="])
+@pytest.mark.parametrize("content", [None, b"", b"\xff==1", b"no requirement ==="])
 def test_a_missing_or_unreadable_lock_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     lock = tmp_path / "requirements.lock"
     if content is not None:

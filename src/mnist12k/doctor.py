@@ -91,6 +91,8 @@ def check_packages(lock: Path) -> Check:
     try:
         lines = lock.read_text(encoding="utf-8").splitlines()
         requirements = [Requirement(line) for line in lines if "==" in line]
+        if not requirements:
+            raise ValueError("no package is named")
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         return Check(f"{lock} cannot be read ({cause})", f"`git restore {lock}`")

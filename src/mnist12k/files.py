@@ -27,8 +27,8 @@ T = TypeVar("T")
 TEMPORARY = ".tmp-"  # ignored by git and DVC
 DAY = 86_400  # seconds
 
-# Far more than params.yaml and dvc.lock need.
-YAML_BYTES, YAML_DEPTH, YAML_VALUES = 1 << 20, 20, 20_000
+# Far more than params.yaml and dvc.lock need, and read within seconds.
+YAML_BYTES, YAML_DEPTH, YAML_VALUES = 1 << 17, 20, 20_000
 
 _waiting: dict[Path, Path] | None = None  # within `all_or_none`: files to replace, and by what
 
@@ -151,6 +151,7 @@ def read_table(
             dtype={name: float if kind is int else kind for name, kind in columns.items()},
             keep_default_na=False,
             na_values=[""],
+            skip_blank_lines=False,  # a line of spaces may be a text
         )
     except (ValueError, pd.errors.ParserError) as error:
         raise damaged(path, str(error)) from error

@@ -85,11 +85,15 @@ def load_params(path: Path = PARAMS) -> Params:
         problems = error.errors()
         # A problem of the chosen recipe recurs in `train`, which it completes: report it once.
         in_recipes = {(p["loc"][2:], p["msg"]) for p in problems if p["loc"][:1] == ("recipes",)}
+        if any(problem["loc"] == ("recipes",) for problem in problems):  # there are none
+            problems = [problem for problem in problems if problem["loc"][:1] != ("train",)]
+        locations = [_location(problem) for problem in problems]
         lines = [
             f"{path}: {_explain(problem, Params)}"
-            for problem in problems
-            if problem["loc"][:1] != ("train",)
-            or (problem["loc"][1:], problem["msg"]) not in in_recipes
+            for problem, own in zip(problems, locations, strict=True)
+            if (own[:1] != ("train",) or (problem["loc"][1:], problem["msg"]) not in in_recipes)
+            # A list with a wrong element is also reported as too short.
+            and not any(own == other[: len(own)] != other for other in locations)
         ]
         raise UserError("\n".join(lines)) from error
 
@@ -100,9 +104,12 @@ def _listed(recipes: Mapping[Any, Any]) -> str:
 
 def _explain(problem: Any, model: type[BaseModel]) -> str:
     """Return one line per validation problem: the key, its value, and what is allowed."""
-    location = tuple(part for part in problem["loc"] if part not in (ONE_RATE, RATE_PER_BLOCK))
+    location = _location(problem)
     key = ".".join(str(part) for part in location) or "the file"
-    value = repr(problem["input"])
+    try:
+        value = repr(problem["input"])
+    except ValueError:  # Python prints at most 4,300 digits
+        value = "a number of thousands of digits"
     if len(value) > 80:
         value = value[:77] + "..."
     match problem["type"]:
@@ -120,6 +127,11 @@ def _explain(problem: Any, model: type[BaseModel]) -> str:
         case _:
             rule = problem["msg"].replace("Input should", "it should").replace("Tuple", "the list")
             return f"{key} = {value}: {rule}"
+
+
+def _location(problem: Any) -> tuple[int | str, ...]:
+    """Return the problem's key, one part per level."""
+    return tuple(part for part in problem["loc"] if part not in (ONE_RATE, RATE_PER_BLOCK))
 
 
 def _section_at(location: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:

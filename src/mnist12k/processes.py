@@ -29,8 +29,12 @@ def this_process() -> str:
 def register_process() -> str:
     """Return this process's name, and hold a lock of that name until the process ends."""
     name = this_process()
+    locks = store_root() / LOCKS
+    for path in locks.glob(f"{_machine()}-*"):  # this machine needs no lock to know of an end
+        if is_gone(path.name):
+            path.unlink(missing_ok=True)
     with contextlib.suppress(OSError, Timeout):  # a full disk: this machine needs no lock
-        _hold(store_root() / LOCKS / name)
+        _hold(locks / name)
     return name
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import functools
 import gzip
 import http.server
@@ -188,3 +189,18 @@ def test_a_mirror_with_bad_habits_is_given_up_within_seconds(
         fetch("mirrors", idx_sha256, tmp_path / "mnist")
     assert time.monotonic() - started < 20
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_not_the_fault_of_a_source(
+    tmp_path: Path,
+    idx_folder: Path,
+    idx_sha256: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch_module, "sources", lambda _: {"a": fill, "b": fill})
+    with pytest.raises(OSError, match="No space left on device"):
+        fetch(str(idx_folder), idx_sha256, tmp_path / "mnist")
+    assert not [*tmp_path.iterdir()]

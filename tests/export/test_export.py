@@ -11,6 +11,7 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import to_unit_range
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.errors import UserError
+from mnist12k.export.bundle import export
 from mnist12k.export.model_card import write_model_card
 from mnist12k.export.onnx_file import check_onnx, export_onnx
 from mnist12k.files import write_json
@@ -62,7 +63,8 @@ def test_onnx_computes_what_pytorch_computes_for_any_number_of_images(workspace:
 def test_an_onnx_file_has_no_paths_of_the_machine_that_wrote_it(workspace: Path) -> None:
     pytest.importorskip("onnxscript")
     network = load_network(Path("models/cnn.pt"), torch.device("cpu"))
-    export_onnx(network, workspace / "plain.onnx")
+    images = load_test_digits(Path("data/mnist")).images
+    export_onnx(network, workspace / "plain.onnx", images)
     content = (workspace / "plain.onnx").read_bytes()
     assert b".py" not in content
     assert str(Path.home()).encode() not in content
@@ -72,11 +74,25 @@ def test_an_onnx_file_of_another_network_is_refused(workspace: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     network = load_network(Path("models/cnn.pt"), torch.device("cpu"))
-    export_onnx(network, workspace / "one.onnx")
+    images = load_test_digits(Path("data/mnist")).images
+    export_onnx(network, workspace / "one.onnx", images)
     with torch.no_grad():
         network.head.weight += 0.1
     with pytest.raises(UserError, match="differs from PyTorch at batch size 1: by"):
-        check_onnx(workspace / "one.onnx", network, load_test_digits(Path("data/mnist")).images)
+        check_onnx(workspace / "one.onnx", network, images)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_an_export_that_fails_replaces_neither_the_onnx_file_nor_the_model_card() -> None:
+    params = load_params()
+    for path in (ONNX_MODEL, MODEL_CARD):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("old")
+    metrics = Path("reports/train/metrics.json")
+    metrics.write_bytes(metrics.read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"^reports/train/metrics.json is damaged"):
+        export(params.train, "cpu")
+    assert [path.read_text() for path in (ONNX_MODEL, MODEL_CARD)] == ["old", "old"]
 
 
 @pytest.mark.usefixtures("workspace")

@@ -461,6 +461,21 @@ def test_what_the_store_has_lost_is_named_and_repaired(
     assert champion_fault(connect()[0]) == ""
 
 
+def test_a_model_whose_logging_was_interrupted_is_completed(published: Params) -> None:
+    client, experiment_id = connect()
+    client.delete_registered_model(REGISTERED_MODEL)
+    (model,) = client.search_logged_models([experiment_id])
+    shutil.rmtree(Path("mlartifacts/models"))
+    with closing(sqlite3.connect("mlflow.db")) as store, store:
+        store.execute("UPDATE logged_models SET status = 1")
+    assert str(client.get_logged_model(model.model_id).status) == "PENDING"
+    assert any("has no usable model" in fault for fault in faults(*connect(), published))
+    publish(published)
+    (after,) = client.search_logged_models([experiment_id])
+    assert (after.model_id, str(after.status)) == (model.model_id, "READY")
+    assert faults(*connect(), published) == []
+
+
 def test_lost_metrics_and_parameters_are_logged_again(published: Params) -> None:
     (before,) = [content(run) for run in trainings()]
     with closing(sqlite3.connect("mlflow.db")) as store, store:

@@ -1,6 +1,7 @@
 """Download MNIST from the first source that works, verified and moved into place at once."""
 
 import contextlib
+import errno
 import hashlib
 import shutil
 import tarfile
@@ -16,6 +17,7 @@ from mnist12k.files import temporary_folder
 
 # What a network, an archive or a disk may raise; the next source is then tried.
 FAILURES = (SourceError, OSError, HTTPException, zlib.error, EOFError, KeyError, tarfile.TarError)
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE}
 
 
 def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
@@ -40,6 +42,8 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
                 fill(raw, sha256)
                 _verify(raw, sha256)
             except FAILURES as error:
+                if isinstance(error, OSError) and error.errno in FULL:  # every source needs space
+                    raise
                 failures.append(f"  {name}: {error}")
                 continue
             if root.exists():

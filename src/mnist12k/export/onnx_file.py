@@ -28,10 +28,11 @@ DESCRIPTION = {
 }
 
 
-def export_onnx(network: Network, path: Path) -> None:
+def export_onnx(network: Network, path: Path, images: Tensor) -> float:
     """Write the network, on the CPU and in evaluation mode, with a variable batch size.
 
-    Raises UserError if the packages of the extra `export` are missing.
+    Returns the largest difference of a logit (see `check_onnx`). Raises UserError, and leaves
+    `path` as it is, if the packages of the extra `export` are missing or the check fails.
     """
     onnx = _imported("onnx")
     _imported("onnxscript")
@@ -52,6 +53,7 @@ def export_onnx(network: Network, path: Path) -> None:
     onnx.helper.set_model_props(model, DESCRIPTION)
     with atomic_write(path) as temporary:
         onnx.save(model, str(temporary))
+        return check_onnx(temporary, network, images)
 
 
 def check_onnx(path: Path, network: Network, images: Tensor) -> float:
@@ -75,7 +77,7 @@ def check_onnx(path: Path, network: Network, images: Tensor) -> float:
         different = int((logits.argmax(axis=1) != wanted.argmax(axis=1)).sum())
         if not worst <= TOLERANCE or different:
             raise UserError(
-                f"{path} differs from PyTorch at batch size {size}: by {worst:.2g} in a logit "
+                f"ONNX differs from PyTorch at batch size {size}: by {worst:.2g} in a logit "
                 f"({TOLERANCE:g} allowed), and in {different} predictions"
             )
     return worst

@@ -8,20 +8,24 @@ from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.files import Section
 from mnist12k.search.space import Point
 
+MANY = 100_000  # more than any search finishes
+
 
 class Tune(Section):
     """The hyperparameter search: start, space, and workers."""
 
     recipe: str
     seed: int = Field(ge=0, lt=2**63)
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=MANY)
     sampler: Literal["tpe", "gp", "cma_es", "random", "grid"]
     pruner: Literal["hyperband", "median", "wilcoxon", "none"]
-    seeds_per_trial: int = Field(ge=1)
-    finalists: int = Field(ge=1)
-    finalist_seeds: int = Field(ge=2)
-    workers: Annotated[int, Field(ge=1)] | None  # None: one per core, or one on an accelerator
-    together: int = Field(ge=1)  # trials per worker, trained as one program
+    seeds_per_trial: int = Field(ge=1, le=MANY)
+    finalists: int = Field(ge=1, le=MANY)
+    finalist_seeds: int = Field(ge=2, le=MANY)
+    workers: (
+        Annotated[int, Field(ge=1, le=MANY)] | None
+    )  # None: one per core, or one on an accelerator
+    together: int = Field(ge=1, le=MANY)  # trials per worker, trained as one program
     storage: Annotated[str, Field(pattern="^(journal|postgresql(\\+psycopg)?://.+)$")]
     engine: Literal["local", "ray"]
     space: dict[str, Any]

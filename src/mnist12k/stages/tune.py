@@ -5,10 +5,11 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial
 
+from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError
 from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
-from mnist12k.paths import BEST_PARAMS, TUNE_REPORTS
+from mnist12k.paths import BEST_PARAMS, DATA, TUNE_REPORTS
 from mnist12k.search.finalists import (
     choose_finalists,
     finalist_results,
@@ -40,6 +41,7 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
     resumes where it stopped.
     """
     tune = settings.tune
+    load_training_digits(DATA)  # before the workers, so that damaged data is one error
     study = open_study(settings)
 
     def write_trials() -> None:

@@ -55,6 +55,8 @@ def restore_model(client: MlflowClient, run_id: str, uri: str) -> None:
         pyfunc_flavor.save_model(path, Model(run_id=run_id, model_id=model_id), **_contents())
         client.log_model_artifacts(model_id, path)
     check_model(uri)
+    if str(client.get_logged_model(model_id).status) != "READY":
+        client.finalize_logged_model(model_id, "READY")
 
 
 def check_model(uri: str) -> None:

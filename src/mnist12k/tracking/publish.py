@@ -76,12 +76,12 @@ def publish(params: Params) -> list[str]:
     """
     with one_at_a_time():
         try:
-            if outputs.TUNE_METRICS.is_file():
+            if outputs.TUNE_METRICS.exists():
                 log_search(params.search(), only_finished=True)
         except UserError as error:
             warn(str(error))
         try:
-            if outputs.BACKPROP_METRICS.is_file():
+            if outputs.BACKPROP_METRICS.exists():
                 log_study(params.backprop)
         except UserError:
             _publish_training(params)  # it does not depend on the study
@@ -104,8 +104,8 @@ def faults(client: MlflowClient, experiment_id: str | None, params: Params) -> l
     name, found = run.info.run_name, []
     if missing := missing_files(run, results.files()):
         found.append(f"run {name} lacks {len(missing)} files, {missing[0]} among them")
-    uris = _logged_models(client, experiment_id, run.info.run_id)
-    if all(model_fault(uri, ours=True) for uri in uris):
+    uris = _logged_models(client, experiment_id, run.info.run_id).items()
+    if not any(is_ready and not model_fault(uri, ours=True) for uri, is_ready in uris):
         found.append(f"run {name} has no usable model")
     if results.evaluation:
         found += [fault] if (fault := version_fault(client, run.info.run_id)) else []
@@ -165,7 +165,7 @@ def read_results(settings: Train) -> Results:
     history = outputs.read_history(metrics)
     load_network(MODEL, torch.device("cpu"))  # raises UserError if missing or damaged
     evaluation = None
-    if outputs.EVALUATE_METRICS.is_file():
+    if outputs.EVALUATE_METRICS.exists():
         test = outputs.read_evaluate_metrics()
         if test.model_md5 == file_md5(MODEL):
             evaluation = test, outputs.read_predictions(test)
@@ -192,18 +192,19 @@ def _select_run(client: MlflowClient, experiment_id: str, results: Results) -> R
 def _usable_model(client: MlflowClient, experiment_id: str, run_id: str) -> tuple[str, bool]:
     """Return the URI of the run's logged model, and whether its files had to be logged again."""
     uris = _logged_models(client, experiment_id, run_id)
-    for uri in uris:
-        if not model_fault(uri, ours=True):
+    for uri, is_ready in uris.items():
+        if is_ready and not model_fault(uri, ours=True):
             return uri, False
-    for uri in uris[:1]:  # a registered version may refer to it
-        restore_model(client, run_id, uri)
-        return uri, True
+    for uri, was_ready in uris.items():
+        restore_model(client, run_id, uri)  # a registered version may refer to it
+        return uri, was_ready
     return log_model(run_id), False
 
 
-def _logged_models(client: MlflowClient, experiment_id: str, run_id: str) -> list[str]:
+def _logged_models(client: MlflowClient, experiment_id: str, run_id: str) -> dict[str, bool]:
+    """Return whether each logged model of a run is ready, by its URI; one is not after a kill."""
     models = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-    return [f"models:/{model.model_id}" for model in models if str(model.status) == "READY"]
+    return {f"models:/{model.model_id}": str(model.status) == "READY" for model in models}
 
 
 def _log_evaluation(

@@ -64,6 +64,8 @@ def open_client() -> MlflowClient:
         os.environ.pop("MLFLOW_REGISTRY_URI", None)  # the models are in the same store
         if not local_database().exists():
             _create_database(local_database())
+        elif not local_database().is_file():
+            raise UserError(f"{local_database().name} is not a file; move it away")
         uri = _sqlite_uri(local_database())
         _local_uris.add(uri)
     else:
@@ -111,7 +113,7 @@ class BestEffort:
         except UserError as error:  # a file of the project, not the store
             warn(f"not logged to MLflow: {error}")
         except Exception as error:  # no failure of the store may stop a stage
-            warn(f"tracking failed ({reason(error)}); `mnist12k publish` adds what is missing")
+            warn(f"{_failure(error)}; `mnist12k publish` adds what is missing")
         self.failed = True
         return None
 
@@ -122,7 +124,7 @@ def errors_as_user_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UserError(f"tracking failed ({reason(error)})") from error
+        raise UserError(_failure(error)) from error
 
 
 def reason(error: Exception) -> str:
@@ -136,6 +138,11 @@ def reason(error: Exception) -> str:
         cause = inner  # what the database says, not what SQLAlchemy advises
     lines = (str(cause).strip() or str(error).strip() or type(cause).__name__).splitlines()
     return without_passwords(lines[0])[:200]
+
+
+def _failure(error: Exception) -> str:
+    where = f"{local_database().name}: " if is_local() else ""
+    return f"tracking failed ({where}{reason(error)})"
 
 
 def is_unauthenticated(error: Exception) -> bool:
