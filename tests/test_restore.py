@@ -1,16 +1,123 @@
 """A training that fails leaves what lay there before it began."""
 
+import hashlib
+import json
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
-from project import Project
+from project import Project, git
 
-pytestmark = pytest.mark.slow
+from mnist12k.errors import UserError
+from mnist12k.restore import restored_on_failure
+
 OUTPUTS = ("models/cnn.pt", "reports/train/history.csv", "reports/train/metrics.json")
 REPRO = ("dvc", "repro", "train")
+
+
+OLD, NEW = b"old\n", b"new\n"
+PATH = Path("reports/history.csv")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in git in which DVC has just removed the output of a stage, that dvc.lock names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    write_lock(OLD)
+    PATH.parent.mkdir()
+    git(tmp_path, "init", "-q")
+
+
+def write_lock(content: bytes) -> None:
+    out = {"path": str(PATH), "md5": md5(content)}
+    Path("dvc.lock").write_text(json.dumps({"stages": {"train": {"outs": [out]}}}))
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def run_stage(content: bytes | None) -> None:
+    """Write the output, or fail."""
+    with restored_on_failure("train", [PATH]):
+        PATH.unlink(missing_ok=True)
+        if content is None:
+            raise UserError("diverged")
+        PATH.write_bytes(content)
+
+
+def put_into_copies(_: Path) -> None:
+    run_stage(OLD)
+    run_stage(NEW)
+
+
+def put_into_dvc(folder: Path) -> None:
+    path = folder / ".dvc/cache/files/md5" / md5(OLD)[:2] / md5(OLD)[2:]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(OLD)
+
+
+def put_into_index(folder: Path) -> None:
+    PATH.write_bytes(OLD)
+    git(folder, "add", str(PATH))
+
+
+def put_into_commit(folder: Path) -> None:
+    put_into_index(folder)
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "old")
+    git(folder, "rm", "-q", "--cached", str(PATH))
+
+
+@pytest.mark.usefixtures("stage")
+@pytest.mark.parametrize("put", [put_into_copies, put_into_dvc, put_into_index, put_into_commit])
+def test_an_output_is_restored_from_wherever_a_copy_is(
+    tmp_path: Path, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path)
+    with pytest.raises(UserError, match="diverged"):
+        run_stage(None)
+    assert PATH.read_bytes() == OLD
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_damaged_copy_is_not_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_into_copies(tmp_path)
+    (tmp_path / "checkpoints/outputs" / md5(OLD)).write_bytes(b"o")
+    with pytest.raises(UserError, match="diverged"):
+        run_stage(None)
+    assert not PATH.exists()
+    assert f"no copy of the previous {PATH}; `dvc pull` restores" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stage")
+def test_what_ran_without_dvc_since_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_stage(OLD)
+    monkeypatch.delenv("DVC_STAGE")
+    run_stage(NEW)
+    monkeypatch.setenv("DVC_STAGE", "../dvc.yaml:train")
+    with pytest.raises(UserError, match="diverged"):
+        run_stage(None)
+    assert PATH.read_bytes() == NEW
+
+
+@pytest.mark.usefixtures("stage")
+@pytest.mark.parametrize("lock", [None, "", "stages: [", "stages: {train: {outs: 1}}"])
+def test_without_a_usable_lock_nothing_is_restored(
+    lock: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("dvc.lock").unlink()
+    if lock is not None:
+        Path("dvc.lock").write_text(lock)
+    with pytest.raises(UserError, match="diverged"):
+        run_stage(None)
+    assert not PATH.exists()
+    assert capsys.readouterr().err == ""
 
 
 def outputs(project: Project) -> list[bytes | None]:
@@ -28,6 +135,7 @@ def diverge(project: Project) -> str:
     return project.run(*REPRO, code=255)
 
 
+@pytest.mark.slow
 def test_what_git_and_dvc_have_checked_out_is_restored(project: Project) -> None:
     before = outputs(project)
     train_another(project)
@@ -39,6 +147,7 @@ def test_what_git_and_dvc_have_checked_out_is_restored(project: Project) -> None
     assert outputs(project) == before
 
 
+@pytest.mark.slow
 def test_a_training_without_dvc_is_restored(project: Project) -> None:
     before = outputs(project)
     project.edit("seed: 1\n", "seed: 2\n")
@@ -49,6 +158,7 @@ def test_a_training_without_dvc_is_restored(project: Project) -> None:
     assert outputs(project) == second
 
 
+@pytest.mark.slow
 def test_a_clone_without_the_model_restores_what_git_has_and_names_the_rest(
     project: Project,
 ) -> None:
@@ -61,6 +171,7 @@ def test_a_clone_without_the_model_restores_what_git_has_and_names_the_rest(
     assert "no copy of the previous models/cnn.pt; `dvc pull` restores" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_training_is_restored_and_its_run_killed(
     project: Project, number: signal.Signals
@@ -91,6 +202,7 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
     assert {run.info.status for run in project.runs()} == {"KILLED", "FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_still_running_is_not_begun_twice(project: Project) -> None:
     before = outputs(project)
     project.edit("epochs: 2", "epochs: 500")
