@@ -358,6 +358,16 @@ def test_a_resumed_training_continues_the_run_that_was_interrupted(trained: Para
     assert sorted(point.step for point in points) == [1, 2]
 
 
+def test_a_training_that_was_killed_before_its_first_epoch_is_one_run(trained: Params) -> None:
+    client, experiment_id = connect()
+    interrupted = create_run(client, experiment_id, trained.train, time.time())
+    client.set_tag(interrupted, PROCESS, DEAD)
+    with live_run(trained.train):
+        pass
+    (run,) = trainings()
+    assert (run.info.run_id, run.info.status) == (interrupted, "FINISHED")
+
+
 def test_an_interrupted_run_of_another_machine_is_left_alone(trained: Params) -> None:
     client, experiment_id = connect()
     other = create_run(client, experiment_id, trained.train, time.time())

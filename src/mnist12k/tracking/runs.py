@@ -55,7 +55,7 @@ def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[[Epoch
     def start() -> tuple[MlflowClient, str, SystemMetricsMonitor]:
         client, experiment_id = connect()
         end_abandoned_runs(client, experiment_id)
-        run = interrupted_run(client, experiment_id, settings) if resumes else None
+        run = interrupted_run(client, experiment_id, settings, resumes)
         run_id = run or create_run(client, experiment_id, settings, started)
         logged.update(point.step for point in client.get_metric_history(run_id, "seconds"))
         monitor = SystemMetricsMonitor(run_id)
@@ -112,10 +112,15 @@ def log_inputs(client: MlflowClient, run: Run, settings: Train) -> None:
         retry_on_conflict(lambda: client.log_inputs(run.info.run_id, inputs))
 
 
-def interrupted_run(client: MlflowClient, experiment_id: str, settings: Train) -> str | None:
-    """Reopen the latest run of a training that was interrupted on this machine; return its id."""
+def interrupted_run(
+    client: MlflowClient, experiment_id: str, settings: Train, resumes: bool
+) -> str | None:
+    """Reopen the latest run of a training that was interrupted on this machine; return its id.
+
+    A training that does not resume continues only a run without epochs.
+    """
     for run in find_runs(client, experiment_id, training_fingerprint(settings)):
-        if is_interrupted(run):
+        if is_interrupted(run) and (resumes or "seconds" not in run.data.metrics):
             reopen(client, run)
             log_inputs(client, run, settings)
             return str(run.info.run_id)
