@@ -13,7 +13,8 @@ from faults.templates import Templates
 
 pytestmark = pytest.mark.slow
 
-KILLED = [name for name in kills.SCENARIOS if "first time" not in name]
+# tests/test_kills.py kills `make repro`, at moments that it chooses.
+KILLED = [name for name in kills.SCENARIOS if not name.startswith("make repro")]
 
 
 @pytest.fixture(scope="module")
