@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
-from project import ROOT, Project, create_project, move_store
+from project import ROOT, Project, copy_workspace, create_project
 from workspace import inside, make_workspace, train_and_evaluate
 
 from mnist12k.digits.dataset import Digits, load_training_digits
@@ -126,12 +126,7 @@ def published_template(trained_template: Path, tmp_path_factory: pytest.TempPath
 def published(published_template: Path, tmp_path: Path) -> Iterator[Params]:
     """The parameters of a copy of the published training, the current folder during the test."""
     folder = tmp_path / "published"
-    shutil.copytree(published_template, folder, symlinks=True)
-    move_store(published_template, folder)
-    # MLflow remembers where each run's artifacts are, and these runs have the template's ids.
-    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
-
-    _artifact_repos_cache.clear()
+    copy_workspace(published_template, folder)
     with inside(folder):
         yield load_params()
 

@@ -5,8 +5,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +93,23 @@ class Project:
         assert done.returncode == code, done.stdout
         return done.stdout
 
+    @contextmanager
+    def training(self, *command: str) -> Iterator["subprocess.Popen[str]"]:
+        """Yield a command that trains, once its first epoch is printed."""
+        with subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("epoch"):
+                    break
+            yield process
+
     def client(self, store: str = "mlflow.db") -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.root / store}")
 
@@ -109,6 +126,15 @@ class Project:
 
     def table(self, path: str) -> pd.DataFrame:
         return pd.read_csv(self.root / path)
+
+
+def copy_workspace(old: Path, new: Path) -> None:
+    """Copy a published workspace; MLflow then finds the copy's artifacts."""
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+    shutil.copytree(old, new, symlinks=True)
+    move_store(old, new)
+    _artifact_repos_cache.clear()  # by run id, and the runs of a copy have the same ids
 
 
 def move_store(old: Path, new: Path) -> None:

@@ -262,18 +262,7 @@ def test_a_lost_store_is_rebuilt_when_the_model_is_evaluated_again(project: Proj
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
 def test_ctrl_c_in_a_training_marks_its_run_as_killed(project: Project) -> None:
     project.edit("epochs: 2", "epochs: 500")
-    with subprocess.Popen(
-        ["mnist12k", "train"],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch"):
-                break
+    with project.training("mnist12k", "train") as process:
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,18 +177,7 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
 ) -> None:
     before = outputs(project)
     project.edit("epochs: 2", "epochs: 500")
-    with subprocess.Popen(
-        REPRO,
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch"):
-                break
+    with project.training(*REPRO) as process:
         descendants = psutil.Process(process.pid).children(recursive=True)
         assert outputs(project) == [None, None, None]
         for descendant in descendants:
@@ -206,17 +194,7 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
 def test_a_training_that_is_still_running_is_not_begun_twice(project: Project) -> None:
     before = outputs(project)
     project.edit("epochs: 2", "epochs: 500")
-    with subprocess.Popen(
-        ["mnist12k", "train"],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch"):
-                break
+    with project.training("mnist12k", "train") as process:
         output = project.run(*REPRO, code=255)
         process.kill()
     assert "mnist12k: error: another process runs this training; wait for it or stop it" in output

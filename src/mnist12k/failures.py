@@ -29,7 +29,8 @@ USER_ERROR, CLOSED_PIPE = 2, 141  # exit codes; 128 and its number for a signal
 SCARCE = {
     getattr(errno, name, None)
     for name in (
-        *("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EIO"),
+        *("ENOSPC", "EDQUOT", "EFBIG", "EROFS"),
+        *("EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EIO"),
     )
 }
 # A file or folder is not as it has to be.

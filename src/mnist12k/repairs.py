@@ -104,7 +104,7 @@ def _replace(path: Path) -> str:
     kept = _free_name(path.with_name(f"{path.name}.damaged"))
     for revision, source in SOURCES.items():
         with contextlib.suppress(UserError), atomic_write(path) as temporary:
-            temporary.write_bytes(_version(revision, path))
+            temporary.write_bytes(version_in_git(revision, path))
             check_lock_file(temporary)
             path.rename(kept)
             return f"restored it from {source}, kept the damaged one as {kept}"
@@ -112,7 +112,7 @@ def _replace(path: Path) -> str:
     return f"git has no intact version, so `dvc repro` writes a new one; moved it to {kept}"
 
 
-def _version(revision: str, path: Path) -> bytes:
+def version_in_git(revision: str, path: Path) -> bytes:
     """Return git's version of a file; empty if there is none, or no git."""
     command = ["git", "show", f"{revision}:./{path.as_posix()}"]
     try:

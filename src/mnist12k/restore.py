@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from mnist12k.errors import UserError, warn
 from mnist12k.files import atomic_write, read_json, read_yaml, write_json
 from mnist12k.fingerprint import file_md5
 from mnist12k.paths import CHECKPOINTS, PIPELINE, store_root
+from mnist12k.repairs import SOURCES, version_in_git
 
 COPIES = CHECKPOINTS / "outputs"  # below the store's root: outputs by their MD5
 # Outputs of a stage that was last run without DVC, and those in dvc.lock at that time.
@@ -87,13 +87,8 @@ def _find(path: Path, md5: str) -> bytes | None:
             content = copy.read_bytes()
             if _md5(content) == md5:
                 return content
-    for revision in ("", "HEAD"):  # the index, the commit
-        command = ["git", "show", f"{revision}:./{path.as_posix()}"]
-        with contextlib.suppress(OSError):
-            content = subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
-            if _md5(content) == md5:
-                return content
-    return None
+    versions = (version_in_git(revision, path) for revision in SOURCES)
+    return next((content for content in versions if _md5(content) == md5), None)
 
 
 def _copies() -> Path:

@@ -1,6 +1,6 @@
 """The fault campaign.
 
-    make faults                                        # writes benchmarks/faults.md; half an hour
+    make faults                                        # writes benchmarks/faults.md
     PYTHONPATH=tests python -m faults.campaign --small --parts disk damage
 
 Every case damages something, runs a command, and checks what the project promises; see the

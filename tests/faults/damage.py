@@ -160,16 +160,22 @@ def _kind(file: str) -> str:
     return "reports" if parts[0] == "reports" else names.get(parts[0], file)
 
 
-@contextmanager
-def damaged(path: Path, damage: Damage, place: float) -> Iterator[bytes]:
-    """Damage a file, then restore it; yield what it held."""
-    content = path.read_bytes()
-    left = damage(content, place)
+def spoil(path: Path, damage: Damage, place: float) -> bytes | None:
+    """Damage a file; return what it then holds, or None if it is a folder."""
+    left = damage(path.read_bytes(), place)
     path.unlink()
     if left is None:
         path.mkdir()
     else:
         path.write_bytes(left)
+    return left
+
+
+@contextmanager
+def damaged(path: Path, damage: Damage, place: float) -> Iterator[bytes]:
+    """Damage a file, then restore it; yield what it held."""
+    content = path.read_bytes()
+    spoil(path, damage, place)
     try:
         yield content
     finally:
@@ -449,13 +455,7 @@ def check_journal(searched: Callable[[], Path], damage: Damage, place: float, fo
     root = folder / "search"
     shutil.copytree(searched(), root, symlinks=True)
     journal = root / "optuna.journal"
-    content = journal.read_bytes()
-    left = damage(content, place)
-    journal.unlink()
-    if left is None:
-        journal.mkdir()
-    else:
-        journal.write_bytes(left)
+    left = spoil(journal, damage, place)
     before = files_below(root / "reports/tune")
     with tune_command.start(root, "tune") as process:
         output, _ = process.communicate(timeout=120)

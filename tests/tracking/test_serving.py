@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow.pyfunc import PyFuncModel
+from project import copy_workspace
 from servers import free_port, started
 from workspace import inside
 
@@ -21,8 +21,6 @@ from mnist12k.cnn.network import to_unit_range
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.errors import UserError
 from mnist12k.outputs import read_evaluate_metrics, read_predictions
-from mnist12k.params import load_params
-from mnist12k.tracking.publish import publish
 from mnist12k.tracking.registry import load_registered
 from mnist12k.tracking.store import connect
 
@@ -38,12 +36,10 @@ COUNT = 100
 
 
 @pytest.fixture(scope="module")
-def published(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(published_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a published training, whose model is champion."""
     folder = tmp_path_factory.mktemp("served") / "workspace"
-    shutil.copytree(trained_template, folder, symlinks=True)
-    with inside(folder):
-        publish(load_params())
+    copy_workspace(published_template, folder)
     return folder
 
 

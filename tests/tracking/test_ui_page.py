@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,10 +15,10 @@ import browser
 import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
+from project import copy_workspace
 from servers import environment, get, started
 from workspace import inside, train_and_evaluate
 
-from mnist12k.params import load_params
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.store import connect
 from mnist12k.tracking.ui import _is_listening
@@ -31,12 +30,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def published(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(published_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose store has two training runs, with seeds 1 and 2, and a study."""
     folder = tmp_path_factory.mktemp("shown") / "workspace"
-    shutil.copytree(trained_template, folder, symlinks=True)
+    copy_workspace(published_template, folder)
     with inside(folder):
-        publish(load_params())
         text = Path("params.yaml").read_text(encoding="utf-8")
         Path("params.yaml").write_text(text.replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
         publish(train_and_evaluate())
