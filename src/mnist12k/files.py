@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import YAMLError
 
 from mnist12k.errors import UserError
@@ -178,18 +179,20 @@ def read_yaml(path: Path) -> Any:
     try:
         if path.stat().st_size > YAML_BYTES:
             raise UserError(f"{path} is larger than {YAML_BYTES:,} bytes")
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        yaml = YAML(typ="safe", pure=True)
+        yaml.max_depth = YAML_DEPTH  # a thousand levels would take seconds
+        content = yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not YAML: not UTF-8 text") from error
+    except MaxDepthExceededError as error:
+        raise UserError(f"{path}: is nested too deeply: more than {YAML_DEPTH} levels") from error
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{path}:{line} is not YAML: {problem}") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: is nested too deeply") from error
     except (ValueError, TypeError, AttributeError, OverflowError) as error:  # of a tag or a date
         raise UserError(f"{path}: a value is impossible: {error}") from error
     _require_a_tree(path, content)
@@ -198,16 +201,16 @@ def read_yaml(path: Path) -> Any:
 
 def _require_a_tree(path: Path, content: Any) -> None:
     """Raise UserError if aliases make the content endless, or far larger than its text."""
-    stack, values = [(content, 0)], 0
+    stack, values = [content], 0
     while stack:
-        value, depth = stack.pop()
+        value = stack.pop()
         values += 1
-        if depth > YAML_DEPTH or values > YAML_VALUES:
-            raise UserError(f"{path}: more than {YAML_DEPTH} levels or {YAML_VALUES:,} values")
+        if values > YAML_VALUES:
+            raise UserError(f"{path}: more than {YAML_VALUES:,} values")
         if isinstance(value, dict):
-            stack += [(each, depth + 1) for item in value.items() for each in item]
+            stack += [each for item in value.items() for each in item]
         elif isinstance(value, list | set | tuple):
-            stack += [(each, depth + 1) for each in value]
+            stack += value
 
 
 def damaged(path: Path, reason: str) -> UserError:
