@@ -12,7 +12,7 @@ import pytest
 from project import Project, git
 
 from mnist12k.errors import UserError
-from mnist12k.restore import restored_on_failure
+from mnist12k.restore import keep_copies, restore_finished, restored_on_failure
 
 OUTPUTS = ("models/cnn.pt", "reports/train/history.csv", "reports/train/metrics.json")
 REPRO = ("dvc", "repro", "train")
@@ -48,6 +48,7 @@ def run_stage(content: bytes | None) -> None:
         if content is None:
             raise UserError("diverged")
         PATH.write_bytes(content)
+        keep_copies("train", [PATH], "work")
 
 
 def put_into_copies(_: Path) -> None:
@@ -106,6 +107,34 @@ def test_what_ran_without_dvc_since_is_restored(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("stage")
+def test_what_dvc_was_killed_before_it_recorded_is_not_done_again() -> None:
+    run_stage(NEW)
+    PATH.unlink()
+    assert restore_finished("train", "work")
+    assert PATH.read_bytes() == NEW
+
+
+@pytest.mark.usefixtures("stage")
+def test_work_is_done_again_if_it_was_recorded_or_another_or_without_dvc_or_its_copy_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not restore_finished("train", "work")
+    run_stage(NEW)
+    assert not restore_finished("train", "other work")
+    write_lock(NEW)
+    assert not restore_finished("train", "work")
+    write_lock(OLD)
+    with monkeypatch.context() as outside:
+        outside.delenv("DVC_STAGE")
+        assert not restore_finished("train", "work")
+        run_stage(NEW)
+    assert not restore_finished("train", "work")
+    run_stage(NEW)
+    (tmp_path / "checkpoints/outputs" / md5(NEW)).write_bytes(b"n")
+    assert not restore_finished("train", "work")
+
+
+@pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("lock", [None, "", "stages: [", "stages: {train: {outs: 1}}"])
 def test_without_a_usable_lock_nothing_is_restored(
     lock: str | None, capsys: pytest.CaptureFixture[str]
@@ -155,6 +184,18 @@ def test_a_training_without_dvc_is_restored(project: Project) -> None:
     assert second != before
     diverge(project)
     assert outputs(project) == second
+
+
+@pytest.mark.slow
+def test_a_training_that_finished_before_dvc_was_killed_is_not_run_again(project: Project) -> None:
+    lock = (project.root / "dvc.lock").read_bytes()
+    train_another(project)
+    before, runs = outputs(project), [run.info.run_id for run in project.runs()]
+    (project.root / "dvc.lock").write_bytes(lock)  # as if DVC had been killed
+    shutil.rmtree(project.root / ".dvc/cache/runs")
+    assert "this training was finished" in project.run(*REPRO)
+    assert outputs(project) == before
+    assert [run.info.run_id for run in project.runs()] == runs
 
 
 @pytest.mark.slow

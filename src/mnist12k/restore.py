@@ -1,4 +1,4 @@
-"""Restore what DVC removed before a stage that then failed."""
+"""Restore what DVC removed before a stage that then failed, or that was already finished."""
 
 import contextlib
 import hashlib
@@ -7,22 +7,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from mnist12k.errors import UserError, warn
 from mnist12k.files import atomic_write, read_json, read_yaml, write_json
 from mnist12k.fingerprint import file_md5
 from mnist12k.paths import CHECKPOINTS, PIPELINE, store_root
 from mnist12k.repairs import SOURCES, version_in_git
 
-COPIES = CHECKPOINTS / "outputs"  # below the store's root: outputs by their MD5
-# Outputs of a stage that was last run without DVC, and those in dvc.lock at that time.
-WITHOUT_DVC = "without_dvc.json"
+# Below the store's root: outputs by their MD5, and what is known of those of the last success.
+COPIES = CHECKPOINTS / "outputs"
+LAST = "last.json"
 
 Outputs = dict[str, str]  # MD5 by path
 
 
+class Last(BaseModel):
+    """The stage's last success: which work it was, who ran it, what dvc.lock said before it."""
+
+    identity: str
+    in_dvc: bool
+    locked: Outputs
+    outputs: Outputs
+
+
 @contextmanager
 def restored_on_failure(stage: str, paths: Sequence[Path]) -> Iterator[None]:
-    """Restore the stage's outputs if the block fails; keep copies of them if it succeeds.
+    """Restore the stage's outputs if the block fails.
 
     DVC removes a stage's outputs before it runs the stage, and dvc.lock says which they were.
     Copies are in checkpoints/, in DVC's cache or in git.
@@ -33,37 +44,60 @@ def restored_on_failure(stage: str, paths: Sequence[Path]) -> Iterator[None]:
         if _in_dvc(stage):  # else the outputs are still there
             _restore(stage, [path for path in paths if not path.exists()])
         raise
+
+
+def keep_copies(stage: str, paths: Sequence[Path], identity: str) -> None:
+    """Keep copies of the outputs of a stage that has done the work with this identity."""
+    outputs = {str(path): file_md5(path) for path in paths}
+    last = Last(identity=identity, in_dvc=_in_dvc(stage), locked=_locked(stage), outputs=outputs)
     with contextlib.suppress(OSError):  # the stage has succeeded, with copies or without
-        _keep(stage, paths)
+        for path in paths:
+            _write(_copies() / outputs[str(path)], path.read_bytes())
+        write_json(_copies() / LAST, last)
+
+
+def restore_finished(stage: str, identity: str) -> bool:
+    """Restore the outputs of this work, and return True, if DVC lost them.
+
+    DVC runs a stage again if it was killed after the stage's end and before it wrote dvc.lock.
+    """
+    last = _last()
+    if not (last and last.in_dvc and _in_dvc(stage) and last.identity == identity):
+        return False
+    if last.outputs == _locked(stage):  # it has them, and was told to run the stage again
+        return False
+    for name, md5 in last.outputs.items():
+        content = _find(Path(name), md5)
+        if content is None:
+            return False
+        _write(Path(name), content)
+    return True
 
 
 def _restore(stage: str, missing: Sequence[Path]) -> None:
-    outputs = _locked(stage)
-    with contextlib.suppress(UserError):  # there is none
-        last = read_json(_copies() / WITHOUT_DVC, dict[str, Outputs])
-        if last["locked"] == outputs:
-            outputs = last["outputs"]
+    outputs, last = _locked(stage), _last()
+    if last and not last.in_dvc and last.locked == outputs:  # it ran since, and DVC does not know
+        outputs = last.outputs
     lost = []
     for path in missing:
         content = _find(path, outputs.get(str(path), ""))
-        if content is None:
-            lost += [str(path)] if str(path) in outputs else []
-            continue
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
+        if content is not None:
+            _write(path, content)
+        elif str(path) in outputs:
+            lost.append(str(path))
     if lost:
         warn(f"no copy of the previous {', '.join(lost)}; `dvc pull` restores what was pushed")
 
 
-def _keep(stage: str, paths: Sequence[Path]) -> None:
-    outputs = {str(path): file_md5(path) for path in paths}
-    for path in paths:
-        with atomic_write(_copies() / outputs[str(path)]) as temporary:
-            temporary.write_bytes(path.read_bytes())
-    if _in_dvc(stage):
-        (_copies() / WITHOUT_DVC).unlink(missing_ok=True)  # dvc.lock will describe them
-    else:
-        write_json(_copies() / WITHOUT_DVC, {"locked": _locked(stage), "outputs": outputs})
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _last() -> Last | None:
+    with contextlib.suppress(UserError):
+        return read_json(_copies() / LAST, Last)
+    return None
 
 
 def _locked(stage: str) -> Outputs:

@@ -23,9 +23,10 @@ from mnist12k.files import all_or_none, write_json, write_table
 from mnist12k.fingerprint import training_fingerprint
 from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
 from mnist12k.paths import CHECKPOINTS, DATA, MODEL
-from mnist12k.restore import restored_on_failure
+from mnist12k.restore import keep_copies, restore_finished, restored_on_failure
 from mnist12k.stages.progress import Progress
 
+OUTPUTS = (MODEL, HISTORY, TRAIN_METRICS)
 Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
 
 
@@ -36,7 +37,7 @@ def run(settings: Train, tracked: Tracked) -> None:
     every file is written; it yields the function that logs an epoch. An interrupted training
     resumes from its last completed epoch; a failed one restores the previous outputs.
     """
-    with restored_on_failure("train", [MODEL, HISTORY, TRAIN_METRICS]):
+    with restored_on_failure("train", OUTPUTS):
         device = pick_device(settings.device)
         digits = split(load_training_digits(DATA), settings.validation_size)
         fingerprint = training_fingerprint(settings)
@@ -63,6 +64,10 @@ def _train(
     # On another device, or with another number of threads, the bits would differ.
     path = CHECKPOINTS / fingerprint / "training.pt"
     checkpoint = Checkpoint(path, f"{fingerprint} on {device_name(device)}")
+    if restore_finished("train", checkpoint.fingerprint):
+        print("this training was finished; DVC was stopped before it recorded that")
+        checkpoint.remove()
+        return
     completed = checkpoint.history()
     if completed:
         print(f"resuming an interrupted training after epoch {len(completed)}")
@@ -100,6 +105,7 @@ def _train(
             save_network(network, MODEL)
             write_table(HISTORY, pd.DataFrame(history))
             write_json(TRAIN_METRICS, metrics)
+        keep_copies("train", OUTPUTS, checkpoint.fingerprint)
     checkpoint.remove()
 
 
