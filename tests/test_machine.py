@@ -24,8 +24,9 @@ from project import SMALL
 from servers import environment
 from workspace import inside
 
+from mnist12k.commands import exit_code, run_command
 from mnist12k.errors import UserError, warn
-from mnist12k.failures import exit_code, explain, run_command
+from mnist12k.failures import explain
 from mnist12k.files import write_json
 from mnist12k.params import load_params
 from mnist12k.signals import Stopped, stoppable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import cloup
 
-from mnist12k.failures import Commands, run_command
+from mnist12k.commands import Commands, run_command
 from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, WRITTEN, project_root
 
 if TYPE_CHECKING:
