@@ -96,7 +96,10 @@ def test_damaged_results_of_the_seeds_study_are_never_trained_over(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"- 1\n", b"{}\n", b"train: 1\n", b"train: {recipe: fast, seed: 1, x: 2}\n", b"\xff"],
+    [
+        *(b"", b"- 1\n", b"{}\n", b"train: 1\n", b"train: {recipe: fast, seed: 1, x: 2}\n"),
+        *(b"\xff", b"train:\n  recipe: fast\n  seed: 1\n"),  # the last one is a part of a winner
+    ],
 )
 def test_a_damaged_winner_is_named_and_not_applied(
     complete: Path, capsys: pytest.CaptureFixture[str], content: bytes

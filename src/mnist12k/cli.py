@@ -128,7 +128,7 @@ def seeds() -> None:
     from mnist12k.stages.seeds import run
 
     params = load()
-    run(params.seeds, params.recipes)
+    run(params.seeds, params.recipes, params.train)
 
 
 @mnist12k.command(section=SEARCH)
@@ -142,14 +142,16 @@ def tune(apply: bool) -> None:
     """
     from mnist12k.search.results import apply_best
     from mnist12k.stages.tune import run
-    from mnist12k.tracking.log_search import log_search
+    from mnist12k.tracking.log_search import log_search, log_trials
     from mnist12k.tracking.store import BestEffort
 
     settings = load().search()
     if apply:
         apply_best(BEST_PARAMS, PARAMS)
         return
-    run(settings, partial(BestEffort(), partial(log_search, settings)))
+    best_effort = BestEffort()
+    run(settings, lambda *tables: best_effort(lambda: log_trials(settings, *tables)))
+    best_effort(lambda: log_search(settings))
 
 
 @mnist12k.command(section=SEARCH)

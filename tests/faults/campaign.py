@@ -49,7 +49,7 @@ class Size(NamedTuple):
     disks: int  # per command
 
 
-FULL = Size(dict(zip(kills.SCENARIOS, (4, 4, 6, 4, 4), strict=True)), 2, 3, 3)
+FULL = Size(dict(zip(kills.SCENARIOS, (3, 3, 6, 4, 4), strict=True)), 2, 3, 3)
 SMALL = Size(dict.fromkeys(kills.SCENARIOS, 1), 1, 1, 1)
 
 

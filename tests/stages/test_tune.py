@@ -91,7 +91,7 @@ def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
     best = trials.iloc[0]
     point = best.drop(list(TRIAL_COLUMNS)).dropna()
     lines = [f"  {name}: {value}" for name, value in point.items()]
-    text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines, ""])
+    text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines, "...", ""])
     (folder / "reports/tune/best_params.yaml").write_text(text, encoding="utf-8")
     run(folder, "tune", "--apply")
     after = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
@@ -174,13 +174,21 @@ def test_a_killed_worker_is_replaced_and_loses_no_trial(tmp_path: Path, idx_fold
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to another process")
-def test_ctrl_c_stops_the_workers_too_and_prints_one_line(tmp_path: Path, idx_folder: Path) -> None:
+def test_ctrl_c_stops_the_workers_too_prints_one_line_and_keeps_the_results_of_an_earlier_search(
+    tmp_path: Path, idx_folder: Path
+) -> None:
     folder = new_folder(tmp_path / "stopped", idx_folder)
+    earlier = folder / "reports/tune/trials.csv"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier search\n")
     with start(folder, "tune") as process:
         read_until(process, "trial ")
+        read_until(process, "trial ")  # the first one has been logged
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert rest.splitlines()[-1] == "mnist12k: stopped"
     assert "Traceback" not in rest
     assert alive(process.pid) == []
+    assert list(earlier.parent.iterdir()) == [earlier]
+    assert earlier.read_text() == "of an earlier search\n"

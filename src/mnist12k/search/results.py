@@ -23,6 +23,7 @@ from mnist12k.search.study import study_digest
 from mnist12k.search.trial import ACCURACY, epochs_of
 
 NULL = "tag:yaml.org,2002:null"
+END = "...\n"  # YAML's end of a document: a file without it was cut
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
@@ -111,7 +112,9 @@ def train_command(best: Point) -> str:
 def write_best(best: Point, path: Path) -> None:
     """Write `best` as the section `train` of a YAML file."""
     text = StringIO()
-    YAML().dump({"train": best}, text)
+    yaml = YAML()
+    yaml.explicit_end = True
+    yaml.dump({"train": best}, text)
     write_text(path, text.getvalue())
 
 
@@ -124,6 +127,8 @@ def apply_best(best: Path, params: Path) -> None:
     names = ("recipe", "seed", *Recipe.model_fields)
     best_params = read_yaml(best)
     chosen = best_params.get("train") if isinstance(best_params, dict) else None
+    if not best.read_text(encoding="utf-8").endswith(END):
+        raise damaged(best, "its end is missing")
     if not isinstance(chosen, dict) or not {"recipe", "seed"} <= chosen.keys() <= set(names):
         raise damaged(best, "it has no section train with recipe and seed")
     yaml = YAML()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import optuna
+import pandas as pd
 from optuna.trial import FrozenTrial
 
 from mnist12k.digits.dataset import load_training_digits
@@ -34,23 +35,18 @@ from mnist12k.search.worker import run_workers
 RANKING = TUNE_REPORTS / "ranking.md"
 
 
-def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
+def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFrame], None]) -> None:
     """Run the missing trials, then those of the finalists, and write reports/tune.
 
-    `tracked` is called whenever trials.csv has new rows, and at the end. An interrupted search
-    resumes where it stopped.
+    `log_trials` gets the tables of trials and epochs whenever they have new rows. An interrupted
+    search resumes where it stopped.
     """
     tune = settings.tune
     load_training_digits(DATA)  # before the workers, so that damaged data is one error
     study = open_study(settings)
 
-    def write_trials() -> None:
-        write_table(TRIALS, trials_table(study))
-        write_table(TRIAL_EPOCHS, epochs_table(study))
-
     def on_finished() -> None:
-        write_trials()
-        tracked()
+        log_trials(trials_table(study), epochs_table(study))
 
     requeue_dead(study, {})
     fill_queue(study, tune)
@@ -70,13 +66,13 @@ def run(settings: SearchSettings, tracked: Callable[[], None]) -> None:
 
     best = {"recipe": tune.recipe, "seed": tune.seed, **finalists[results["trial"].iloc[0]]}
     with all_or_none():
-        write_trials()
+        write_table(TRIALS, trials_table(study))
+        write_table(TRIAL_EPOCHS, epochs_table(study))
         write_table(FINALISTS, results)
         write_text(RANKING, ranking(settings, study, finalists, results))
         write_best(best, BEST_PARAMS)
         write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
         draw_study(study, TUNE_REPORTS)
-    tracked()
     print(f"the winner is in {BEST_PARAMS}; `mnist12k tune --apply` writes it to params.yaml")
     print(f"train it with: {train_command(best)}")
 

@@ -40,20 +40,35 @@ STATUS = {"complete": "FINISHED", "pruned": "KILLED"}  # MLflow's, by Optuna's s
 
 
 def log_search(settings: SearchSettings, *, only_finished: bool = False) -> None:
-    """Add to the search's run what reports/tune has and the run lacks.
+    """Add to the search's run what reports/tune has and the run lacks: trials, metrics, figures.
 
-    During a search these are new trials; after its end also its metrics and figures. With
-    `only_finished`, log nothing if reports/tune does not hold a finished search of this space.
+    With `only_finished`, log nothing if reports/tune does not hold a finished search of this space.
 
     Raises UserError if a file in reports/tune is damaged or incomplete.
     """
-    fingerprint = study_digest(settings)
-    metrics = _read_metrics(fingerprint)
+    metrics = _read_metrics(study_digest(settings))
     trials = read_trials(metrics)
-    histories = _read_histories(trials)
-    if only_finished and metrics is None:
-        return
-    results = file_md5(TRIALS)
+    epochs = read_trial_epochs()
+    for number, count in zip(trials["trial"], trials["epochs"], strict=True):
+        if (epochs["trial"] == number).sum() != count:
+            raise damaged(TRIAL_EPOCHS, f"trial {number} should have {count} epochs")
+    if metrics is not None or not only_finished:
+        log_trials(settings, trials, epochs, metrics)
+
+
+def log_trials(
+    settings: SearchSettings,
+    trials: pd.DataFrame,
+    epochs: pd.DataFrame,
+    metrics: TuneMetrics | None = None,
+) -> None:
+    """Add trials, and once they have ended the metrics and figures in reports/tune, to a run.
+
+    The columns are those of trials.csv and epochs.csv. Without `metrics`, the search still runs.
+    """
+    fingerprint = study_digest(settings)
+    histories = {number: epochs[epochs["trial"] == number] for number in trials["trial"]}
+    results = "" if metrics is None else file_md5(TRIALS)
     with one_at_a_time():
         client, experiment_id = connect()
         runs = find_runs(client, experiment_id, fingerprint)
@@ -95,16 +110,6 @@ def _read_metrics(fingerprint: str) -> TuneMetrics | None:
         return None
     metrics = read_json(TUNE_METRICS, TuneMetrics)
     return metrics if metrics.fingerprint == fingerprint else None
-
-
-def _read_histories(trials: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    """Return each trial's epochs; raise UserError if any is missing."""
-    epochs = read_trial_epochs()
-    histories = {number: epochs[epochs["trial"] == number] for number in trials["trial"]}
-    for number, count in zip(trials["trial"], trials["epochs"], strict=True):
-        if len(histories[number]) != count:
-            raise damaged(TRIAL_EPOCHS, f"trial {number} should have {count} epochs")
-    return histories
 
 
 def _log_trial(client: MlflowClient, run: Run, trial: pd.Series, history: pd.DataFrame) -> None:

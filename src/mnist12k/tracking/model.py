@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import torch
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -18,11 +19,13 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import to_unit_range
 from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError
+from mnist12k.fingerprint import folder_md5
 from mnist12k.paths import DATA, MODEL
 from mnist12k.tracking import pyfunc_flavor
 from mnist12k.tracking.store import reason
 
 NAME = "cnn"
+FILES = "mnist12k.files"  # tag of a logged model: the digest of its files
 BATCH_SIZES = (1, 2, 7, 1000)
 BATCHES, IMAGES = 50, 1000  # of each size, at most
 TOLERANCE = 1e-4  # per logit: the two forward passes sum in different orders
@@ -43,27 +46,33 @@ def log_model(run_id: str) -> str:
     # Not within mlflow.start_run, which would set the run's status and end.
     mlflow.set_experiment(experiment_id=MlflowClient().get_run(run_id).info.experiment_id)
     logged = Model.log(None, pyfunc_flavor, name=NAME, run_id=run_id, **_contents())
-    check_model(str(logged.model_uri))
-    return str(logged.model_uri)
+    uri = str(logged.model_uri)
+    MlflowClient().set_logged_model_tags(_id(uri), {FILES: check_model(uri)})
+    return uri
 
 
 def restore_model(client: MlflowClient, run_id: str, uri: str) -> None:
     """Log the files of a logged model again; raise UserError as `log_model` does."""
-    model_id = uri.removeprefix("models:/")
+    model_id = _id(uri)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / NAME)
         pyfunc_flavor.save_model(path, Model(run_id=run_id, model_id=model_id), **_contents())
         client.log_model_artifacts(model_id, path)
-    check_model(uri)
+    client.set_logged_model_tags(model_id, {FILES: check_model(uri)})
     if str(client.get_logged_model(model_id).status) != "READY":
         client.finalize_logged_model(model_id, "READY")
 
 
-def check_model(uri: str) -> None:
-    """Raise UserError unless a logged model has the logits of models/cnn.pt at every batch size."""
+def check_model(uri: str) -> str:
+    """Return the digest of a logged model's files.
+
+    Raises UserError unless it has the logits of models/cnn.pt at every batch size.
+    """
     images = to_unit_range(load_training_digits(DATA).images[:IMAGES])
     network = load_network(MODEL, torch.device("cpu"))
-    model = mlflow.pyfunc.load_model(uri)
+    with tempfile.TemporaryDirectory() as name:
+        folder = download_artifacts(artifact_uri=uri, dst_path=name)
+        model, digest = mlflow.pyfunc.load_model(folder), folder_md5(Path(folder))
     with _one_thread(), torch.no_grad():
         expected = network(images).numpy()
         for size in BATCH_SIZES:
@@ -75,23 +84,29 @@ def check_model(uri: str) -> None:
                     f"the model logged as {uri} deviates from {MODEL} by {deviation:.2g} in a "
                     f"logit at batch size {size} (allowed: {TOLERANCE:g}); it is not registered"
                 )
+    return digest
 
 
 def model_fault(uri: str, *, ours: bool = False) -> str:
     """Return why a logged or registered model cannot be used; empty if it can.
 
-    A model of `ours` must have the logits of models/cnn.pt.
+    A model of `ours` must have the logits of models/cnn.pt, and the files that were logged.
     """
     try:
         if ours:
-            check_model(uri)
-            return ""
+            digest = check_model(uri)
+            logged = MlflowClient().get_logged_model(_id(uri)).tags.get(FILES, digest)
+            return "" if logged == digest else "its files have changed"
         logits = mlflow.pyfunc.load_model(uri).predict(EXAMPLE)
     except UserError as error:
         return str(error)
     except Exception as error:  # whatever a damaged file leads to
         return reason(error)
     return "" if np.isfinite(logits).all() else "its logits are not finite"
+
+
+def _id(uri: str) -> str:
+    return uri.removeprefix("models:/")
 
 
 def _contents() -> dict[str, Any]:

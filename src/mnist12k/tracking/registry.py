@@ -115,7 +115,7 @@ def promote(number: int) -> str:
     client, _ = connect()
     versions = {int(version.version): version for version in _versions(client)}
     if number not in versions:
-        known = ", ".join(map(str, sorted(versions))) or "none"
+        known = ", ".join(map(str, sorted(versions))) or "none; `mnist12k publish` registers one"
         raise UserError(f"--version {number}: {REGISTERED_MODEL} has the versions: {known}")
     if fault := model_fault(str(versions[number].source)):
         raise UserError(f"--version {number}: the model cannot be loaded ({fault})")
