@@ -54,16 +54,18 @@ class Row(NamedTuple):
 
 def main() -> None:
     """Run the missing trainings, then print the table."""
-    recipe = load_params(ROOT / PARAMS).recipes["best"]
+    params = load_params(ROOT / PARAMS)
+    recipe = params.recipes["best"]
     rows: list[Row] = []
     if RESULTS.is_file():
         table = read_table(RESULTS, Row.__annotations__)
         rows = [Row(*values) for values in table[[*Row._fields]].itertuples(index=False)]
     done = {(row.removed, row.seed) for row in rows}
+    changed = {removed: recipe.model_copy(update=new) for removed, new in CHANGES.items()}
     todo = [
-        (removed, training_settings("best", seed, VALIDATION_SIZE, recipe.model_copy(update=new)))
+        (removed, training_settings("best", seed, VALIDATION_SIZE, changed[removed], params.train))
         for seed in SEEDS  # the outer loop, so that an unfinished table compares equal seeds
-        for removed, new in CHANGES.items()
+        for removed in CHANGES
         if (removed, seed) not in done
     ]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as workers:
@@ -78,7 +80,7 @@ def train_once(task: tuple[str, Train]) -> Row:
     """Train on one thread, and evaluate on the hold-out set."""
     removed, settings = task
     torch.set_num_threads(1)
-    network = new_network(settings.dropout, settings.seed, torch.device("cpu"))
+    network = new_network(settings, torch.device("cpu"))
     history = fit(network, *split(load_training_digits(DATA), VALIDATION_SIZE), settings)
     last = history[-1]
     assert last.validation_loss is not None

@@ -56,7 +56,7 @@ def seconds_per_step(history: list[Epoch], steps: int) -> float:
 def train_one(settings: Train, steps: int, device: torch.device) -> float:
     """Train one model; return the seconds per step."""
     training = digits(steps * settings.batch_size)
-    network = new_network(settings.dropout, settings.seed, device)
+    network = new_network(settings, device)
     nothing = training.subset(torch.arange(0))
     return seconds_per_step(fit(network, training, nothing, settings), steps)
 
@@ -70,7 +70,7 @@ def train_on_one_thread(settings: Train, steps: int) -> float:
 def train_fused(settings: list[Train], steps: int, device: torch.device) -> float:
     """Train models as one program; return the seconds per step of all of them together."""
     training = digits(steps * settings[0].batch_size)
-    networks = [new_network(each.dropout, each.seed, device) for each in settings]
+    networks = [new_network(each, device) for each in settings]
     nothing = training.subset(torch.arange(0))
     return seconds_per_step(fused.fit_fused(networks, training, nothing, settings)[0], steps)
 
@@ -88,9 +88,9 @@ def main() -> None:
     on_cpu = device.type == "cpu"
     steps = options.steps or (20 if on_cpu else 100)
     counts = options.models or ([1, 4, 16] if on_cpu else [1, 4, 16, 64, 256])
-    fast = load_params(ROOT / PARAMS).recipes["fast"]
-    fast = fast.model_copy(update={"dropout": options.dropout, "epochs": 4})
-    recipe = training_settings("fast", 1, VALIDATION_SIZE, fast)
+    params = load_params(ROOT / PARAMS)
+    fast = params.recipes["fast"].model_copy(update={"dropout": options.dropout, "epochs": 4})
+    recipe = training_settings("fast", 1, VALIDATION_SIZE, fast, params.train)
     steps_per_epoch = math.ceil((TRAINING_IMAGES - VALIDATION_SIZE) / recipe.batch_size)
     rows: list[dict[str, Any]] = []
 

@@ -166,7 +166,7 @@ def loop_seconds(
 def fit_seconds(recipe: Train, device: torch.device) -> list[float]:
     """Train by `fit`, without a hold-out set, as the loops do; return the seconds per epoch."""
     training, validation = split(load_training_digits(DATA), recipe.validation_size)
-    network = new_network(recipe.dropout, recipe.seed, device)
+    network = new_network(recipe, device)
     nothing = validation.subset(torch.arange(0))
     return [epoch.seconds for epoch in fit.fit(network, training, nothing, recipe)]
 
@@ -227,9 +227,10 @@ def compare(recipe: str) -> dict[str, Any]:
     # It imports packages that the measured processes do without: they would add to the memory.
     from mnist12k.stages.seeds import training_settings
 
+    params = load_params(ROOT / PARAMS)
     recipes = {
-        name: training_settings(name, 1, VALIDATION_SIZE, each)
-        for name, each in load_params(ROOT / PARAMS).recipes.items()
+        name: training_settings(name, 1, VALIDATION_SIZE, each, params.train)
+        for name, each in params.recipes.items()
     }
     tasks = [(method, recipes[recipe]) for method in METHODS]
     tasks += [(METHODS[0], recipes["reference"]), ("ours", recipes["fast"])]

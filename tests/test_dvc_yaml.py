@@ -92,12 +92,14 @@ def test_a_stages_name_is_that_of_its_command_module_and_section(stage: str) -> 
     assert STAGES[stage]["cmd"] == f"mnist12k {stage}"
     assert (ROOT / f"src/mnist12k/stages/{stage}.py").is_file()
     assert stage in Params.model_fields or stage == "report"  # it shows the choices of others
+    images, network = ["fetch.side", "fetch.classes"], "networks.${train.network}"
+    search = ["train.device", "train.network", "train.validation_size", "tune"]
     expected = {
         "fetch": list(Params.model_fields),  # a mistake anywhere stops the first stage
-        "train": ["train", "recipes.${train.recipe}"],
+        "train": [*images, "train", network, "recipes.${train.recipe}"],
         "report": ["backprop", "fetch", "train"],
-        "seeds": ["recipes", "seeds"],
-        "tune": ["train.device", "train.validation_size", "tune", "recipes.${tune.recipe}"],
+        "seeds": [*images, "networks", "recipes", "seeds", "train.network"],
+        "tune": [*images, *search, network, "recipes.${tune.recipe}"],
     }
     assert STAGES[stage]["params"] == expected.get(stage, [stage])
 

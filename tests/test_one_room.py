@@ -60,6 +60,10 @@ def test_a_change_outside_the_room_leaves_a_training_up_to_date(trained: Project
         "recipes:\n  short:\n    epochs: 1\n    batch_size: 64\n"
         "    learning_rate: 0.1\n    momentum: 0.9\n    schedule: linear\n",
     )
+    trained.edit(
+        "networks:\n",
+        "networks:\n  small:\n    blocks: [{channels: 2}]\n    head: {kind: average}\n",
+    )
     assert state(trained) == before
     trained.edit("evaluate:\n", "another:\n  section: 1\n\nevaluate:\n")
     assert trained.run("dvc", "status", "--json", "train").splitlines()[-1] == "{}"
@@ -79,6 +83,14 @@ def test_a_change_to_its_own_recipe_makes_a_training_stale(trained: Project) -> 
     trained.edit("    ema_decay: 0.998", "    ema_decay: 0.997")
     after = state(trained)
     assert "recipes.best" in after[0]
+    assert after[1] != before[1]
+
+
+def test_a_change_to_its_own_network_makes_a_training_stale(trained: Project) -> None:
+    before = state(trained)
+    trained.edit("    - {channels: 32}", "    - {channels: 31}")
+    after = state(trained)
+    assert "networks.reference" in after[0]
     assert after[1] != before[1]
 
 

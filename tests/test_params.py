@@ -48,7 +48,36 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("iterations: 100", "iterations: 0", "backprop.iterations = 0", "equal to 1"),
         ("iterations: 100", "iterations: 10000000", "backprop.iterations", "equal to 10000"),
         ("learning_rate: 0.5", "learning_rate: 0.3", "worksheet_learning_rate", "[0.1, 0.2"),
-        ("dropout: null", "dropout: [0, 0, 0]", "train.dropout", "at least 6 items"),
+        ("dropout: null", "dropout: [0, 0, 0]", "train: dropout has 3 rates", "has 6 blocks"),
+        ("network: reference", "network: vg", "train.network = 'vg'", "allowed: reference"),
+        ("network: reference", "architecture: 1", "train.architecture", "see train.network"),
+        ("budget: 12442", "budget: 12441", "train: network reference", "budget allows 12,441"),
+        ("budget: 12442", "budget: 0", "train.parameter_budget = 0", "equal to 1"),
+        ("{channels: 32}", "{chanels: 32}", "networks.reference.blocks.5.chan", "mean channels?"),
+        ("{channels: 32}", "{channels: 0}", "networks.reference.blocks.5.channels = 0", "to 1"),
+        ("{channels: 32}", "32", "networks.reference.blocks.5 = 32", "valid"),
+        ("{kind: convolution}", "{kind: conv}", "networks.reference.head.kind", "'average'"),
+        ("{kind: convolution}", "{kind: average, units: 3}", "networks.reference: head", "units"),
+        (
+            "{kind: convolution}",
+            "{kind: convolution, kernel: 5}",
+            "reference: head",
+            "does not fit",
+        ),
+        ("{channels: 32}", "{channels: 32, kernel: 7}", "networks.reference: block 6", "not fit"),
+        ("{channels: 32}", "{channels: 32, residual: 1}", "networks.reference: block 6", "side 4"),
+        (
+            "padding: 1, pool",
+            "padding: 1, residual: 4, pool",
+            "reference: block 3",
+            "allowed: 0 to",
+        ),
+        ("16, padding: 1}", "16, padding: 1, residual: 1}", "reference: block 4", "a projection"),
+        ("16, padding: 1}", "16, padding: 1, projection: true}", "reference: block 4", "residual"),
+        ("  side: 28", "  side: 8", "networks.reference: block 6", "does not fit"),
+        ("  side: 28", "  side: x", "fetch.side = 'x'", "integer"),
+        ("[0, 1, 2, 3,", "[0, 0, 2, 3,", "fetch: classes ['0', '0'", "has a duplicate"),
+        ("classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]", "classes: [0]", "fetch.classes", "2"),
         ("dropout: null", "dropout: [0, 0, 0, 2, 0, 0]", "train.dropout.3 = 2", "less than 1"),
         ("trials: 40", f"trials: {10**400}", "tune.trials = 1000", "less than or equal to 100000"),
         (", 0.55]", ", .nan]", "backprop.weights.7 = nan", "finite"),
@@ -112,6 +141,24 @@ def test_a_mistake_in_the_chosen_recipe_is_reported_once(tmp_path: Path) -> None
 
 def test_the_projects_own_params_are_valid() -> None:
     load_params(Path(__file__).parents[1] / "params.yaml")
+
+
+def test_a_mistake_in_a_network_that_is_not_chosen_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    other = "  other:\n    blocks: [{channels: 2, kernel: 30}]\n    head: {kind: average}\n"
+    path.write_text(PARAMS.replace("networks:\n", f"networks:\n{other}", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"networks\.other: block 1: a kernel of 30 does not fit"):
+        load_params(path)
+
+
+def test_every_network_is_within_the_budget_and_has_as_many_parameters_as_its_comment_says() -> (
+    None
+):
+    params = load_params(ROOT / "params.yaml")
+    for name in params.networks:
+        count = params.architecture(name).parameters()
+        assert count <= 12_442
+        assert f"  {name}:  # {count:,} parameters\n" in PARAMS
 
 
 def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_fetched_files_are_mnist(mnist: Path) -> None:
 def trained(mnist: Path, params: Params) -> tuple[Network, Epoch]:
     """A network after one epoch of the default recipe; most of a minute on two busy cores."""
     recipe = params.train.model_copy(update={"epochs": 1})
-    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    network = new_network(recipe, torch.device("cpu"))
     (epoch,) = fit(network, *split(load_training_digits(mnist), 5000), recipe)
     return network.eval(), epoch
 

@@ -3,11 +3,12 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
 from mnist12k.backprop.settings import Backprop
+from mnist12k.cnn.architecture import Architecture, Layers
 from mnist12k.cnn.settings import ONE_RATE, RATE_PER_BLOCK, Recipe, Train
 from mnist12k.digits.settings import Fetch
 from mnist12k.errors import UserError
@@ -20,10 +21,14 @@ from mnist12k.tracking.settings import Publish
 
 
 class Params(Section):
-    """All of params.yaml. A key of `train` that is null there has its recipe's value here."""
+    """All of params.yaml. A key of `train` that is null there has its recipe's value here.
+
+    `train.architecture` is the network that `train.network` names, for the images in `fetch`.
+    """
 
     fetch: Fetch
     backprop: Backprop
+    networks: dict[str, Layers]
     recipes: dict[str, Recipe]
     train: Train
     evaluate: Evaluate
@@ -33,16 +38,29 @@ class Params(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _recipe_completes_train(cls, content: Any) -> Any:
+    def _recipe_and_network_complete_train(cls, content: Any) -> Any:
         match content:
-            case {"recipes": dict(recipes), "train": dict(train)}:
-                name = train.get("recipe")
-                if not isinstance(name, str) or name not in recipes:
-                    raise ValueError(f"train.recipe = {name!r}: allowed: {_listed(recipes)}")
+            case {
+                "recipes": dict(),
+                "networks": dict(),
+                "train": dict(train),
+                "fetch": dict(),
+            }:
+                if "architecture" in train:
+                    raise ValueError("train.architecture is not a known key; see train.network")
+                recipe = _chosen(content, "recipe", "recipes")
+                layers = _chosen(content, "network", "networks")
+                network = _architecture(train["network"], layers, content["fetch"])
                 overrides = {key: value for key, value in train.items() if value is not None}
-                recipe = recipes[name] if isinstance(recipes[name], dict) else {}
-                return {**content, "train": {**recipe, **overrides}}
+                completed = {"parameter_budget": None, **recipe, **overrides}
+                return {**content, "train": completed | {"architecture": network.model_dump()}}
         return content
+
+    @model_validator(mode="after")
+    def _networks_suit_the_images(self) -> Self:
+        for name in self.networks:
+            self.architecture(name)
+        return self
 
     @model_validator(mode="after")
     def _named_recipes_exist(self) -> Self:
@@ -68,6 +86,10 @@ class Params(Section):
             if self.tune.together > 1 and shared:
                 raise ValueError(f"tune.space: {min(shared)}: trials together must agree in it")
         return self
+
+    def architecture(self, name: str) -> Architecture:
+        """Return a network for the images in `fetch`; raise ValueError if it does not suit them."""
+        return _architecture(name, self.networks[name].model_dump(), self.fetch.model_dump())
 
     def search(self) -> SearchSettings:
         """Return what a search needs; raise UserError if there is no hold-out set."""
@@ -98,8 +120,29 @@ def load_params(path: Path = PARAMS) -> Params:
         raise UserError("\n".join(lines)) from error
 
 
-def _listed(recipes: Mapping[Any, Any]) -> str:
-    return ", ".join(map(str, recipes))
+def _chosen(content: dict[str, Any], key: str, section: str) -> dict[str, Any]:
+    """Return the entry of a section that a key of `train` names; raise ValueError without one."""
+    name, entries = content["train"].get(key), content[section]
+    if not isinstance(name, str) or name not in entries:
+        raise ValueError(f"train.{key} = {name!r}: allowed: {_listed(entries)}")
+    return entries[name] if isinstance(entries[name], dict) else {}
+
+
+def _architecture(name: str, layers: Mapping[str, Any], fetch: Mapping[str, Any]) -> Architecture:
+    images = {"side": fetch.get("side"), "classes": len(fetch.get("classes") or ())}
+    try:
+        return Architecture.model_validate({**layers, **images})
+    except ValidationError as error:
+        problems = error.errors()
+        unknown = [each for each in problems if each["type"] == "extra_forbidden"]
+        problem = (unknown or problems)[0]
+        section = "fetch" if problem["loc"][:1] in [("side",), ("classes",)] else f"networks.{name}"
+        separator = "." if problem["loc"] else ": "
+        raise ValueError(f"{section}{separator}{_explain(problem, Layers)}") from error
+
+
+def _listed(names: Mapping[Any, Any]) -> str:
+    return ", ".join(map(str, names))
 
 
 def _explain(problem: Any, model: type[BaseModel]) -> str:
@@ -135,10 +178,12 @@ def _location(problem: Any) -> tuple[int | str, ...]:
 
 
 def _section_at(location: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
-    if location[:1] == ("recipes",) and len(location) > 1:
-        return Recipe
+    annotation: Any = model
     for name in location:
-        annotation = model.model_fields[str(name)].annotation
-        assert isinstance(annotation, type)  # every nested key of params.yaml is a Section
-        model = annotation
-    return model
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(name)].annotation
+        else:  # a list or mapping of sections
+            kinds = [each for each in get_args(annotation) if isinstance(each, type)]
+            annotation = next(each for each in kinds if issubclass(each, BaseModel))
+    assert isinstance(annotation, type)  # every nested key of params.yaml is a Section
+    return annotation

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from networks import by_recipe
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pil
@@ -10,8 +11,6 @@ from mnist12k.cnn.augment import augment, warp
 from mnist12k.cnn.network import to_unit_range
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
-from mnist12k.params import Params
-from mnist12k.stages.seeds import training_settings
 
 
 def warped(
@@ -86,8 +85,8 @@ def test_a_bilinear_warp_blends_into_the_fill() -> None:
     assert moved[0, 0, 5, 1].item() == pytest.approx(1, abs=1e-5)
 
 
-def test_draws_differ_from_image_to_image_and_stay_within_bounds(params: Params) -> None:
-    recipe = no_augmentation(params, rotation=10)
+def test_draws_differ_from_image_to_image_and_stay_within_bounds() -> None:
+    recipe = no_augmentation(rotation=10)
     point = torch.zeros(200, 1, 29, 29)
     point[:, :, 14, 28] = 1  # a quarter turn is far outside the bounds
     turned = augment(point, recipe, torch.Generator().manual_seed(1))
@@ -98,29 +97,29 @@ def test_draws_differ_from_image_to_image_and_stay_within_bounds(params: Params)
 
 
 @pytest.mark.parametrize("name", ["rotation", "shift", "scale", "shear"])
-def test_each_part_of_the_augmentation_changes_images(params: Params, name: str) -> None:
+def test_each_part_of_the_augmentation_changes_images(name: str) -> None:
     images = torch.rand(8, 1, 28, 28)
-    recipe = no_augmentation(params, **{name: 0.5})
+    recipe = no_augmentation(**{name: 0.5})
     changed = augment(images, recipe, torch.Generator().manual_seed(3))
     assert (changed != images).flatten(1).any(dim=1).all()
 
 
-def test_the_same_generator_state_gives_the_same_images(params: Params) -> None:
+def test_the_same_generator_state_gives_the_same_images() -> None:
     images = torch.rand(8, 1, 28, 28)
-    recipe = training_settings("best", 1, 0, params.recipes["best"])
+    recipe = by_recipe("best", 1, 0)
     first = augment(images, recipe, torch.Generator().manual_seed(3))
     second = augment(images, recipe, torch.Generator().manual_seed(3))
     assert torch.equal(first, second)
 
 
-def test_no_augmentation_leaves_images_and_generator_alone(params: Params) -> None:
+def test_no_augmentation_leaves_images_and_generator_alone() -> None:
     images = torch.rand(8, 1, 28, 28)
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
-    assert torch.equal(augment(images, no_augmentation(params), generator), images)
+    assert torch.equal(augment(images, no_augmentation(), generator), images)
     assert torch.equal(generator.get_state(), before)
 
 
-def no_augmentation(params: Params, **changes: float) -> Train:
+def no_augmentation(**changes: float) -> Train:
     off = {"rotation": 0, "shift": 0, "scale": 0, "shear": 0}
-    return training_settings("best", 1, 0, params.recipes["best"]).model_copy(update=off | changes)
+    return by_recipe("best", 1, 0, **off | changes)

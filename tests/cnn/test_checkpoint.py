@@ -4,23 +4,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import by_recipe, reference
 from torch import Tensor
 
 from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.network import Network, new_network
+from mnist12k.cnn.network import new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
-from mnist12k.params import Params
-from mnist12k.stages.seeds import training_settings
 
 
 @pytest.fixture
-def settings(params: Params) -> Train:
+def settings() -> Train:
     """Everything that has a state: momentum, average, dropout, augmentation, a schedule."""
     changes = {"epochs": 3, "batch_size": 128, "dropout": 0.1, "ema_decay": 0.9}
-    return training_settings("best", 1, 100, params.recipes["best"]).model_copy(update=changes)
+    return by_recipe("best", 1, 100).model_copy(update=changes)
 
 
 class KilledError(Exception):
@@ -30,7 +29,7 @@ class KilledError(Exception):
 def trained(
     digits: Digits, settings: Train, path: Path | None = None, killed_after: int = 0
 ) -> tuple[dict[str, Tensor], list[Epoch]]:
-    network = new_network(settings.dropout, settings.seed, torch.device("cpu"))
+    network = new_network(settings, torch.device("cpu"))
     epochs: list[Epoch] = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -78,7 +77,7 @@ def damaged(path: Path) -> None:
 
 
 def of_another_network(path: Path) -> None:
-    torch.save(Network().state_dict(), path)
+    torch.save(reference().state_dict(), path)
 
 
 def that_runs_code(path: Path) -> None:

@@ -5,43 +5,55 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import SMALL, reference
 from torch import Tensor, nn
 
 from mnist12k.cnn import cpu_block
-from mnist12k.cnn.architecture import BLOCKS, Convolution
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.network import Block, Network
 
+BLOCKS = [(name, index) for name in SMALL for index in range(len(SMALL[name].blocks))]
 
-def random_block(layer: Convolution, dropout: float = 0) -> Block:
+
+def random_block(layers: Architecture, index: int) -> Block:
     torch.manual_seed(1)
-    block = Block(layer, dropout).double().to(memory_format=torch.channels_last)
-    for p in block.norm.parameters():
-        nn.init.normal_(p)  # slopes of both signs: a max-pool must come after them
+    block = Network(layers).double().to(memory_format=torch.channels_last).blocks[index]
+    assert isinstance(block, Block)
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for p in module.parameters():
+                nn.init.normal_(p)  # slopes of both signs: a max-pool must come after them
     return block.train()
 
 
-def in_pytorch(block: Block, x: Tensor) -> Tensor:
-    x = F.relu(block.norm(block.conv(x)))
+def in_pytorch(block: Block, x: Tensor, source: Tensor | None = None) -> Tensor:
+    x = block.norm(block.conv(x))
+    if source is not None:
+        x = x + (block.projection(source) if block.projection else source)
+    x = F.relu(x)
     return x if block.pool is None else block.pool(x)
 
 
-@pytest.mark.parametrize("layer", BLOCKS)
+@pytest.mark.parametrize(("name", "index"), BLOCKS)
 @pytest.mark.parametrize("count", [64, 3, 1])
 def test_a_block_gives_the_values_gradients_and_statistics_of_pytorchs_layers(
-    layer: Convolution, count: int
+    name: str, index: int, count: int
 ) -> None:
-    ours = random_block(layer)
+    layers = SMALL[name]
+    shapes = [shape for shape in (layers.shapes()[index], layers.shortcut(index)) if shape]
+    ours = random_block(layers, index)
     theirs = copy.deepcopy(ours)
-    images = torch.randn(count, layer.channels_in, 14, 14, dtype=torch.float64)
-    inputs = [images.clone().requires_grad_() for _ in range(2)]
-    outputs = [ours(inputs[0]), in_pytorch(theirs, inputs[1])]
+    images = [torch.randn(count, c, side, side, dtype=torch.float64) for c, side in shapes]
+    inputs = [[image.clone().requires_grad_() for image in images] for _ in range(2)]
+    outputs = [ours(*inputs[0]), in_pytorch(theirs, *inputs[1])]
     torch.testing.assert_close(*outputs)
     weights = torch.randn_like(outputs[0])
     for output in outputs:
         (output * weights).sum().backward()
-    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
-    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+    for one, two in zip(*inputs, strict=True):
         torch.testing.assert_close(one.grad, two.grad)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
 
 
@@ -83,7 +95,7 @@ def test_zeros_do_not_run_out_when_the_first_draws_fall_short() -> None:
 def test_evaluation_is_of_the_whole_network_that_was_trained() -> None:
     """The convolutions' biases, left out in training, are in the running means."""
     torch.manual_seed(1)
-    network = Network().double().train()
+    network = reference().double().train()
     images = torch.rand(32, 1, 28, 28, dtype=torch.float64)
     for block in network.blocks:
         assert isinstance(block, Block)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from networks import by_recipe
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,12 +17,10 @@ from mnist12k.cnn import cpu_block, cuda_graph
 from mnist12k.cnn.cuda_graph import WARM_UP, Replayed
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch, Step
-from mnist12k.cnn.network import Dropout, new_network
+from mnist12k.cnn.network import Block, new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
-from mnist12k.params import Params
 from mnist12k.search.fused import fit_fused
-from mnist12k.stages.seeds import training_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ABSENT = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -94,18 +93,9 @@ class Recorder(TorchDispatchMode):
 def recorders(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
     """Put the recorder in CUDA's place, and the layers of a GPU in the CPU's."""
 
-    def forward(
-        x: Tensor,
-        conv: nn.Module,
-        norm: nn.Module,
-        pool: nn.Module | None,
-        rate: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        x = torch.relu(norm(conv(x)))
-        dropout = Dropout(rate)
-        dropout.generator = generator
-        dropped: Tensor = dropout(x if pool is None else pool(x))
+    def forward(x: Tensor, _: None, block: Block) -> Tensor:
+        x = torch.relu(block.norm(block.conv(x)))
+        dropped: Tensor = block.dropout(x if block.pool is None else block.pool(x))
         return dropped
 
     def drop_(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
@@ -135,17 +125,17 @@ class StepByStep:
 
 
 @pytest.fixture
-def recipe(params: Params) -> Train:
+def recipe() -> Train:
     """All that draws numbers, and rates that change from step to step."""
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "dropout": 0.1, "shear": 3}
-    return training_settings("best", 1, 90, params.recipes["best"]).model_copy(update=small)
+    return by_recipe("best", 1, 90).model_copy(update=small)
 
 
 def trained(
     digits: Digits, recipe: Train, device: str = "cpu"
 ) -> tuple[dict[str, Tensor], list[Epoch], list[float]]:
     """Train on 510 images, seven whole batches and one of 62; return what it ends with."""
-    network = new_network(recipe.dropout, recipe.seed, torch.device(device))
+    network = new_network(recipe, torch.device(device))
     steps: list[Step] = []
     history = fit(network, *split(digits, 90), recipe, on_step=steps.append)
     without_seconds = [epoch._replace(seconds=0) for epoch in history]
@@ -177,7 +167,7 @@ def test_models_trained_as_one_by_replays_end_with_the_bits_of_those_that_are_no
     settings = [recipe, recipe.model_copy(update={"seed": 2, "learning_rate": 0.1, "dropout": 0})]
 
     def both() -> tuple[list[Tensor], list[list[Epoch]]]:
-        networks = [new_network(own.dropout, own.seed, torch.device("cpu")) for own in settings]
+        networks = [new_network(own, torch.device("cpu")) for own in settings]
         histories = fit_fused(networks, *split(small_training_digits, 90), settings)
         states = [value for network in networks for value in network.state_dict().values()]
         return states, [[epoch._replace(seconds=0) for epoch in own] for own in histories]

@@ -2,14 +2,14 @@ import math
 
 import pytest
 import torch
+from networks import reference
 
 from mnist12k.cnn.evaluate import predict, score
-from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 
 
 def test_logits_do_not_depend_on_the_batch_size(small_training_digits: Digits) -> None:
-    network, images = Network(), small_training_digits.images[:50]
+    network, images = reference(), small_training_digits.images[:50]
     whole = predict(network, images, 50)
     torch.testing.assert_close(predict(network, images, 7), whole)
 
@@ -17,7 +17,7 @@ def test_logits_do_not_depend_on_the_batch_size(small_training_digits: Digits) -
 def test_predicting_leaves_the_network_in_its_mode_and_its_statistics_alone(
     small_training_digits: Digits,
 ) -> None:
-    network = Network(0.5).train()
+    network = reference(0.5).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     predict(network, small_training_digits.images[:50], 10)
     assert network.training

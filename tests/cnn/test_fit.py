@@ -1,5 +1,6 @@
 import pytest
 import torch
+from networks import by_recipe
 from torch import Tensor
 
 from mnist12k.cnn.evaluate import evaluate
@@ -9,21 +10,17 @@ from mnist12k.cnn.network import Network, new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.errors import UserError
-from mnist12k.params import Params
-from mnist12k.stages.seeds import training_settings
 
 
-def settings(params: Params, **changes: object) -> Train:
+def settings(**changes: object) -> Train:
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "step_size": 1, "dropout": 0.1}
-    return training_settings("reference", 1, 5000, params.recipes["reference"]).model_copy(
-        update=small | changes
-    )
+    return by_recipe("reference", 1, 5000, **small | changes)
 
 
 def trained(
     digits: Digits, recipe: Train, validation_size: int = 100
 ) -> tuple[Network, list[Epoch]]:
-    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    network = new_network(recipe, torch.device("cpu"))
     return network, fit(network, *split(digits, validation_size), recipe)
 
 
@@ -31,42 +28,38 @@ def weights(network: Network) -> Tensor:
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
-def test_a_network_learns(small_training_digits: Digits, params: Params) -> None:
-    _, history = trained(small_training_digits, settings(params, epochs=4))
+def test_a_network_learns(small_training_digits: Digits) -> None:
+    _, history = trained(small_training_digits, settings(epochs=4))
     assert history[-1].train_loss < history[0].train_loss / 2
     assert history[-1].validation_accuracy is not None
     assert history[-1].validation_accuracy > 0.9
 
 
-def test_the_history_is_what_the_network_really_scores(
-    small_training_digits: Digits, params: Params
-) -> None:
-    network, history = trained(small_training_digits, settings(params))
+def test_the_history_is_what_the_network_really_scores(small_training_digits: Digits) -> None:
+    network, history = trained(small_training_digits, settings())
     _, validation = split(small_training_digits, 100)
     measured = evaluate(network, validation)
     assert history[-1].validation_loss == measured.loss
     assert history[-1].validation_accuracy == measured.accuracy
 
 
-def test_the_same_seed_gives_the_same_bits(small_training_digits: Digits, params: Params) -> None:
-    first, _ = trained(small_training_digits, settings(params))
+def test_the_same_seed_gives_the_same_bits(small_training_digits: Digits) -> None:
+    first, _ = trained(small_training_digits, settings())
     torch.rand(100)
-    second, _ = trained(small_training_digits, settings(params))
+    second, _ = trained(small_training_digits, settings())
     assert torch.equal(weights(first), weights(second))
 
 
-def test_another_seed_gives_another_network(small_training_digits: Digits, params: Params) -> None:
-    first, _ = trained(small_training_digits, settings(params))
-    second, _ = trained(small_training_digits, settings(params, seed=2))
+def test_another_seed_gives_another_network(small_training_digits: Digits) -> None:
+    first, _ = trained(small_training_digits, settings())
+    second, _ = trained(small_training_digits, settings(seed=2))
     assert not torch.equal(weights(first), weights(second))
 
 
-def test_every_epoch_and_every_step_is_reported_when_it_ends(
-    small_training_digits: Digits, params: Params
-) -> None:
-    recipe = settings(params)
+def test_every_epoch_and_every_step_is_reported_when_it_ends(small_training_digits: Digits) -> None:
+    recipe = settings()
     events: list[Epoch | Step] = []
-    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    network = new_network(recipe, torch.device("cpu"))
     training, validation = split(small_training_digits, 90)  # 510 images: 8 steps, the last of 62
     history = fit(network, training, validation, recipe, events.append, events.append)
     assert [item for item in events if isinstance(item, Epoch)] == history
@@ -74,36 +67,32 @@ def test_every_epoch_and_every_step_is_reported_when_it_ends(
 
 
 def test_without_validation_images_there_is_no_validation_figure(
-    small_training_digits: Digits, params: Params
+    small_training_digits: Digits,
 ) -> None:
-    _, history = trained(small_training_digits, settings(params, epochs=1), validation_size=0)
+    _, history = trained(small_training_digits, settings(epochs=1), validation_size=0)
     assert history[0].validation_loss is None
     assert history[0].validation_accuracy is None
 
 
-def test_the_learning_rate_falls_as_scheduled(
-    small_training_digits: Digits, params: Params
-) -> None:
-    recipe = settings(params, epochs=3, step_size=2, gamma=0.5)
+def test_the_learning_rate_falls_as_scheduled(small_training_digits: Digits) -> None:
+    recipe = settings(epochs=3, step_size=2, gamma=0.5)
     _, history = trained(small_training_digits, recipe)
     assert [epoch.learning_rate for epoch in history] == [0.05, 0.05, 0.025]
 
 
-def test_the_network_ends_as_the_average_of_its_weights(
-    small_training_digits: Digits, params: Params
-) -> None:
-    averaged, _ = trained(small_training_digits, settings(params, ema_decay=0.9))
-    last, _ = trained(small_training_digits, settings(params, ema_decay=0))
+def test_the_network_ends_as_the_average_of_its_weights(small_training_digits: Digits) -> None:
+    averaged, _ = trained(small_training_digits, settings(ema_decay=0.9))
+    last, _ = trained(small_training_digits, settings(ema_decay=0))
     assert not torch.equal(weights(averaged), weights(last))
 
 
 @pytest.mark.parametrize("rate", [1e20, 1e30])
 def test_a_loss_that_is_no_longer_finite_stops_within_the_epoch(
-    small_training_digits: Digits, params: Params, rate: float
+    small_training_digits: Digits, rate: float
 ) -> None:
     events: list[Epoch] = []
-    recipe = settings(params, epochs=3, learning_rate=rate)
-    network = new_network(recipe.dropout, recipe.seed, torch.device("cpu"))
+    recipe = settings(epochs=3, learning_rate=rate)
+    network = new_network(recipe, torch.device("cpu"))
     with pytest.raises(UserError) as caught:
         fit(network, *split(small_training_digits, 100), recipe, events.append)
     assert events == []
@@ -125,21 +114,21 @@ def test_a_loss_that_is_no_longer_finite_stops_within_the_epoch(
     ],
 )
 def test_every_part_of_a_recipe_has_an_effect(
-    small_training_digits: Digits, params: Params, changes: dict[str, object]
+    small_training_digits: Digits, changes: dict[str, object]
 ) -> None:
-    plain, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5))
-    changed, _ = trained(small_training_digits, settings(params, epochs=1, step_size=5, **changes))
+    plain, _ = trained(small_training_digits, settings(epochs=1, step_size=5))
+    changed, _ = trained(small_training_digits, settings(epochs=1, step_size=5, **changes))
     assert not torch.equal(weights(plain), weights(changed))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_network_learns_on_any_number_of_threads_and_twice_the_same(
-    small_training_digits: Digits, params: Params, threads: int
+    small_training_digits: Digits, threads: int
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        recipe = settings(params, ema_decay=0.5, rotation=5)
+        recipe = settings(ema_decay=0.5, rotation=5)
         first, history = trained(small_training_digits, recipe)
         second, _ = trained(small_training_digits, recipe)
     finally:

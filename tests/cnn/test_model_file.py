@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import pickle
@@ -8,34 +9,41 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import REFERENCE, SMALL, reference
 from PIL import Image
 
 from mnist12k.cli import main
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.model_file import load_network, save_network
-from mnist12k.cnn.network import Network, new_network
+from mnist12k.cnn.network import Network
 from mnist12k.errors import UserError
 from mnist12k.photos.predict import predict
 
 CPU = torch.device("cpu")
 
 
-def test_a_saved_network_comes_back_the_same(tmp_path: Path) -> None:
-    network = new_network(0.1, 1, CPU).eval()
+@pytest.mark.parametrize("name", SMALL)
+def test_a_saved_network_comes_back_the_same(tmp_path: Path, name: str) -> None:
+    network = Network(SMALL[name], 0.1).eval().to(memory_format=torch.channels_last)
     save_network(network, tmp_path / "cnn.pt")
     images = torch.rand(4, 1, 28, 28)
     assert torch.equal(load_network(tmp_path / "cnn.pt", CPU)(images), network(images))
 
 
-def test_the_file_is_a_plain_state_dict_that_needs_no_pickle(tmp_path: Path) -> None:
-    save_network(Network(), tmp_path / "cnn.pt")
-    state = torch.load(tmp_path / "cnn.pt", weights_only=True)
+def test_the_file_is_an_architecture_and_a_state_dict_that_need_no_pickle(tmp_path: Path) -> None:
+    save_network(reference(), tmp_path / "cnn.pt")
+    content = torch.load(tmp_path / "cnn.pt", weights_only=True)
+    assert Architecture.model_validate(content["architecture"]) == REFERENCE
+    state = content["weights"]
     assert sum(value.numel() for name, value in state.items() if "running" not in name) >= 12_442
     assert all(value.is_contiguous() for value in state.values())
 
 
 def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
-    network = Network()
+    network = reference()
     for name in ("one.pt", "two.pt"):
         save_network(network, tmp_path / name)
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
@@ -49,7 +57,7 @@ def test_an_absent_model_is_named_with_what_makes_it(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cnn.pt"
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
-    with pytest.raises(UserError, match=r"cnn.pt does not hold this network's weights"):
+    with pytest.raises(UserError, match=r"cnn.pt does not hold a network's weights"):
         load_network(path, CPU)
 
 
@@ -57,7 +65,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cnn.pt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"cnn.pt does not hold this network's weights"):
+    with pytest.raises(UserError, match=r"cnn.pt does not hold a network's weights"):
         load_network(path, CPU)
 
 
@@ -65,7 +73,11 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
 def state() -> dict[str, Any]:
     """The weights of a network, as models/cnn.pt has them."""
     torch.manual_seed(1)
-    return dict(Network().state_dict())
+    return dict(reference().state_dict())
+
+
+def with_architecture(weights: Any) -> dict[str, Any]:
+    return {"architecture": REFERENCE.model_dump(), "weights": weights}
 
 
 def with_value(value: float, name: str = "head.weight") -> Callable[[dict[str, Any]], Any]:
@@ -122,16 +134,31 @@ def test_weights_of_another_kind_or_not_finite_are_refused(
 ) -> None:
     change, reason = WRONG[kind]
     path = tmp_path / "cnn.pt"
-    torch.save(change(state), path)
+    torch.save(with_architecture(change(state)), path)
     recwarn.clear()
     with pytest.raises(UserError) as caught:
         load_network(path, CPU)
     message = str(caught.value)
     assert reason in message
-    assert message.startswith(f"{path} does not hold this network's weights (")
+    assert message.startswith(f"{path} does not hold a network's weights (")
     assert message.endswith("; `dvc repro --force train` rewrites models/cnn.pt")
     assert "\n" not in message
     assert not recwarn.list
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1))
+def test_a_file_that_was_overwritten_anywhere_is_refused_or_has_the_same_weights(
+    tmp_path: Path, place: float
+) -> None:
+    network, path = reference(), tmp_path / "cnn.pt"
+    save_network(network, path)
+    content = path.read_bytes()
+    start = int(place * (len(content) - 64))
+    path.write_bytes(content[:start] + b"\x35" * 64 + content[start + 64 :])
+    with contextlib.suppress(UserError):  # there are bytes between the records
+        loaded = load_network(path, CPU).state_dict()
+        assert all(torch.equal(loaded[name], own) for name, own in network.state_dict().items())
 
 
 def large(path: Path) -> None:
@@ -140,7 +167,9 @@ def large(path: Path) -> None:
 
 
 def from_state(kind: str) -> Callable[[Path], None]:
-    return lambda path: torch.save(WRONG[kind][0](dict(Network().state_dict())), path)
+    return lambda path: torch.save(
+        with_architecture(WRONG[kind][0](dict(reference().state_dict()))), path
+    )
 
 
 UNUSABLE: dict[str, Callable[[Path], object]] = {
@@ -219,7 +248,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_unrun(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"head.weight": Trap()}, tmp_path / "cnn.pt", pickle_module=pickle)
-    with pytest.raises(UserError, match="does not hold this network's weights"):
+    with pytest.raises(UserError, match="does not hold a network's weights"):
         load_network(tmp_path / "cnn.pt", CPU)
     assert not Path("sprung").exists()
 
@@ -240,7 +269,7 @@ def test_auto_is_the_accelerator_or_the_cpu() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator")
 def test_logits_on_an_accelerator_are_those_of_the_cpu(tmp_path: Path) -> None:
-    save_network(new_network(0.1, 1, CPU), tmp_path / "cnn.pt")
+    save_network(reference(0.1), tmp_path / "cnn.pt")
     images = torch.rand(100, 1, 28, 28)
     device = pick_device("auto")
     ours = load_network(tmp_path / "cnn.pt", device)(images.to(device)).cpu()

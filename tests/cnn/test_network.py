@@ -1,7 +1,14 @@
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
+from networks import REFERENCE, SMALL, reference
+from torch import Tensor
 
 from mnist12k.cnn.network import (
+    MEAN,
+    STD,
     Dropout,
     Network,
     dropout_generator,
@@ -9,6 +16,7 @@ from mnist12k.cnn.network import (
     parameter_count,
     to_unit_range,
 )
+from mnist12k.params import Params
 from mnist12k.report.figures.model_summary import summarise, trace
 
 # The layer table of the course write-up that this network comes from.
@@ -44,36 +52,66 @@ Estimated Total Size (MB): 0.58
 """
 
 
-def test_the_network_has_12442_parameters() -> None:
-    assert parameter_count(Network()) == 12_442
+def test_the_reference_network_has_12442_parameters() -> None:
+    assert parameter_count(reference()) == REFERENCE.parameters() == 12_442
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_architecture_predicts_parameters_and_shapes_of_its_network(name: str) -> None:
+    layers = SMALL[name]
+    network = Network(layers).eval()
+    assert parameter_count(network) == layers.parameters()
+    entered: list[tuple[int, ...]] = []
+    for block in network.blocks:
+        block.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0].shape[1:]))
+    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    expected = [(channels, side, side) for channels, side in layers.shapes()[:-1]]
+    assert [tuple(shape) for shape in entered] == expected
+
+
+def test_a_shortcut_adds_what_entered_that_many_blocks_earlier() -> None:
+    network = Network(SMALL["shortcuts"]).eval()
+    maps = [(torch.rand(2, 1, 28, 28) - MEAN) / STD]
+
+    def normed(layers: Any, x: Tensor) -> Any:
+        return layers.norm(layers.conv(x))
+
+    one, two, three, four, five = network.blocks
+    maps.append(F.max_pool2d(normed(one, maps[0]).relu(), 2))
+    maps.append(normed(two, maps[1]).relu())
+    maps.append((normed(three, maps[2]) + maps[1]).relu())
+    maps.append((normed(four, maps[3]) + maps[3]).relu())
+    maps.append(F.max_pool2d((normed(five, maps[4]) + normed(five.projection, maps[1])).relu(), 2))
+    expected = network.head(maps[5].mean(dim=(2, 3)))
+    torch.testing.assert_close(network(maps[0] * STD + MEAN), expected)
 
 
 def test_the_layer_table_is_the_published_one_digit_for_digit() -> None:
-    ours = [" ".join(line.split()) for line in summarise(Network(0.1)).splitlines()]
+    ours = [" ".join(line.split()) for line in summarise(reference(0.1)).splitlines()]
     published = PUBLISHED_TABLE.strip().splitlines()
     assert [line for line in ours if line in published] == published
 
 
 def test_the_receptive_field_grows_as_computed_by_hand() -> None:
-    rows = trace(Network())
+    rows = trace(reference())
     convolutions = [row.receptive_field for row in rows if row.kind == "Conv2d"]
     assert convolutions == [3, 5, 7, 12, 16, 26, 34]
 
 
 def test_a_pixel_outside_the_receptive_field_changes_nothing() -> None:
-    network = Network().eval()
+    network = reference().eval()
     for p in network.parameters():
         p.data.abs_()  # positive throughout: no ReLU hides what is seen
     field = trace(network)[5].receptive_field  # after the second block
     image = torch.rand(1, 1, 28, 28, requires_grad=True)
-    network.blocks[:2](image)[0, :, 14, 14].sum().backward()
+    network.blocks[1](network.blocks[0](image))[0, :, 14, 14].sum().backward()
     assert image.grad is not None
     seen = image.grad[0, 0].nonzero()
     assert (seen.max(dim=0).values - seen.min(dim=0).values + 1).max() <= field
 
 
 def test_tracing_leaves_the_network_as_it_was() -> None:
-    network = Network().train()
+    network = reference().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     trace(network)
     assert network.training
@@ -81,10 +119,13 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
 
 
 def test_logits_are_the_mean_of_the_head_over_its_four_places() -> None:
-    network = Network().eval()
+    network = reference().eval()
     images = torch.rand(3, 1, 28, 28)
-    features = network.blocks((images - 0.1307) / 0.3081)
-    by_hand = torch.nn.functional.conv2d(features, network.head.weight, network.head.bias)
+    features = (images - 0.1307) / 0.3081
+    for block in network.blocks:
+        features = block(features)
+    weight, bias = network.head.parameters()
+    by_hand = F.conv2d(features, weight, bias)
     torch.testing.assert_close(network(images), by_hand.flatten(2).mean(dim=2))
 
 
@@ -93,12 +134,13 @@ def test_grey_levels_become_zero_to_one() -> None:
     assert to_unit_range(images).flatten().tolist() == [0, torch.tensor(0.2).item(), 1]
 
 
-def test_a_seed_gives_one_network_whatever_was_drawn_before() -> None:
+def test_a_seed_gives_one_network_whatever_was_drawn_before(params: Params) -> None:
+    cpu, settings = torch.device("cpu"), params.train
     torch.manual_seed(5)
-    first = new_network(0.1, 7, torch.device("cpu")).state_dict()
+    first = new_network(settings, cpu).state_dict()
     torch.rand(10)
-    second = new_network(0.1, 7, torch.device("cpu")).state_dict()
-    other = new_network(0.1, 8, torch.device("cpu")).state_dict()
+    second = new_network(settings, cpu).state_dict()
+    other = new_network(settings.model_copy(update={"seed": 8}), cpu).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
@@ -130,7 +172,7 @@ def test_dropouts_gradient_passes_where_its_values_did() -> None:
 
 
 def test_dropout_draws_from_the_generator_it_is_given_and_rests_in_evaluation() -> None:
-    network, images = new_network(0.5, 1, torch.device("cpu")), torch.rand(2, 1, 28, 28)
+    network, images = reference(0.5), torch.rand(2, 1, 28, 28)
     outputs = []
     for _ in range(2):
         with dropout_generator(network, torch.Generator().manual_seed(5)):

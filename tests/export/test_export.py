@@ -77,7 +77,7 @@ def test_an_onnx_file_of_another_network_is_refused(workspace: Path) -> None:
     images = load_test_digits(Path("data/mnist")).images
     export_onnx(network, workspace / "one.onnx", images)
     with torch.no_grad():
-        network.head.weight += 0.1
+        next(network.head.parameters()).add_(0.1)
     with pytest.raises(UserError, match="differs from PyTorch at batch size 1: by"):
         check_onnx(workspace / "one.onnx", network, images)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from networks import reference
 
-from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 from mnist12k.export.robustness import changes, measure_digits, measure_no_digits
 
@@ -38,7 +38,7 @@ def test_every_change_gives_images_and_the_same_ones_each_time(digits: Digits) -
 
 def test_what_is_measured_are_counts_and_probabilities(digits: Digits) -> None:
     torch.manual_seed(0)
-    network = Network().eval()
+    network = reference().eval()
     for condition in measure_digits(network, digits):
         assert 0 <= condition.correct <= condition.total == 8
         assert 0.1 <= condition.confidence <= 1

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from drawn_digits import twenty_pictures
+from networks import reference
 from PIL import Image
 from project import ROOT
 
 from mnist12k.cli import main
 from mnist12k.cnn.model_file import save_network
-from mnist12k.cnn.network import Network
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     torch.manual_seed(0)
-    save_network(Network(), tmp_path / "models/cnn.pt")
+    save_network(reference(), tmp_path / "models/cnn.pt")
     (tmp_path / "pictures").mkdir()
     twenty_pictures(tmp_path / "pictures")
     Image.new("L", (50, 50), 200).save(tmp_path / "empty.png")

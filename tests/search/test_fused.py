@@ -3,9 +3,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from networks import REFERENCE, SMALL
 from torch import Tensor, nn
 
-from mnist12k.cnn.architecture import BLOCKS, HEAD, Convolution
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
@@ -25,14 +26,6 @@ DEVICES = ["cpu", pytest.param(str(ACCELERATOR), marks=[pytest.mark.gpu, ABSENT]
 # whose initial weights differed by one rounding (1.2e-7) ended 2e-7 apart, or after such a change
 # up to 0.004 apart in weights and 6e-5 in loss; training itself changed weights by 0.5.
 FLOAT32, FLOAT32_LOSS = 0.02, 1e-3
-
-Blocks = Sequence[Convolution]
-WIDE_KERNEL = (BLOCKS[0], Convolution(8, 8, kernel=5, padding=2), *BLOCKS[2:])
-ARCHITECTURES = {
-    "one block more": ((*BLOCKS, Convolution(32, 32, padding=1)), HEAD),
-    "one block less": (BLOCKS[:-1], Convolution(16, 10)),
-    "other kernels": (WIDE_KERNEL, Convolution(32, 10, kernel=3, padding=1)),
-}
 
 
 @pytest.fixture
@@ -93,14 +86,13 @@ def new_networks(
     settings: Sequence[Train],
     kind: type[Network] = Network,
     device: str = "cpu",
-    blocks: Blocks = BLOCKS,
-    head: Convolution = HEAD,
+    layers: Architecture = REFERENCE,
 ) -> list[Network]:
     """Return networks as `new_network` does, but of any class and architecture."""
     networks = []
     for train in settings:
         torch.manual_seed(train.seed)
-        network = kind(train.dropout, blocks, head).to(memory_format=torch.channels_last)
+        network = kind(layers, train.dropout).to(memory_format=torch.channels_last)
         dtype = torch.float64 if kind is DoubleNetwork else torch.float32
         networks.append(network.to(device, dtype))
     return networks
@@ -115,16 +107,15 @@ def require_same_as_solo(
     settings: Sequence[Train],
     digits: tuple[Digits, Digits],
     device: str = "cpu",
-    blocks: Blocks = BLOCKS,
-    head: Convolution = HEAD,
+    layers: Architecture = REFERENCE,
 ) -> None:
     """Train in float64, as one and one by one, and compare the networks and their histories."""
     # Augmentation is in float32, and gives the same bits only on a CPU. Losses are summed in it.
     tolerance, loss_tolerance = (1e-9, 1e-5) if device == "cpu" else (FLOAT32, FLOAT32_LOSS)
-    networks = new_networks(settings, DoubleNetwork, device, blocks, head)
+    networks = new_networks(settings, DoubleNetwork, device, layers)
     histories = fit_fused(networks, *digits, settings)
     for train, network, history in zip(settings, networks, histories, strict=True):
-        (solo,) = new_networks([train], DoubleNetwork, device, blocks, head)
+        (solo,) = new_networks([train], DoubleNetwork, device, layers)
         expected = fit(solo, *digits, train)
         torch.testing.assert_close(state(network), state(solo), rtol=0, atol=tolerance)
         for epoch, expected_epoch in zip(history, expected, strict=True):
@@ -139,13 +130,12 @@ def test_models_trained_as_one_end_as_each_does_alone(
     require_same_as_solo(three[chosen], digits, device)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", SMALL)
 def test_the_fused_program_follows_the_networks_architecture(
     digits: tuple[Digits, Digits], three: list[Train], name: str
 ) -> None:
-    blocks, head = ARCHITECTURES[name]
     settings = [train.model_copy(update={"epochs": 1}) for train in three[:2]]
-    require_same_as_solo(settings, digits, "cpu", blocks, head)
+    require_same_as_solo(settings, digits, "cpu", SMALL[name])
 
 
 def test_in_float32_they_end_as_close_as_rounding_allows(

@@ -73,6 +73,6 @@ def test_the_closing_line_is_the_write_ups(
 def test_a_foreign_model_is_refused_and_the_reports_stay(workspace: Path) -> None:
     before = EVALUATE_METRICS.read_bytes()
     torch.save(torch.nn.Linear(2, 2).state_dict(), MODEL)
-    with pytest.raises(UserError, match="does not hold this network's weights"):
+    with pytest.raises(UserError, match="does not hold a network's weights"):
         evaluate.run(load_params(workspace / "params.yaml").evaluate)
     assert EVALUATE_METRICS.read_bytes() == before

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from networks import LOADED
 from project import ROOT
 from scipy.stats import binomtest
 
@@ -46,7 +47,7 @@ def test_a_run_trains_only_what_is_missing(
     study: tuple[Seeds, Mapping[str, Recipe]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings, recipes = study
-    seeds.run(settings, recipes)
+    seeds.run(settings, recipes, LOADED.train)
     results = read_results()
     expected = [("fast", 1), ("fast", 2), ("reference", 1), ("reference", 2)]
     assert list(zip(results["recipe"], results["seed"], strict=True)) == expected
@@ -56,7 +57,7 @@ def test_a_run_trains_only_what_is_missing(
 
     lines = RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)
     RESULTS.write_text("".join(lines[:-1]), encoding="utf-8")
-    seeds.run(settings, recipes)
+    seeds.run(settings, recipes, LOADED.train)
     assert "3 trainings done, 1 to go" in capfd.readouterr().out
     assert RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] == lines[:-1]
     pd.testing.assert_frame_equal(
@@ -64,7 +65,7 @@ def test_a_run_trains_only_what_is_missing(
     )
 
     changed = recipes["reference"].model_copy(update={"dropout": 0.2})
-    seeds.run(settings, {**recipes, "reference": changed})
+    seeds.run(settings, {**recipes, "reference": changed}, LOADED.train)
     assert "2 trainings done, 2 to go" in capfd.readouterr().out
     summaries = read_json(SEEDS_METRICS, Summaries)
     assert {name: each.trainings for name, each in summaries.items()} == {"fast": 2, "reference": 2}

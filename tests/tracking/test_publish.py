@@ -308,7 +308,7 @@ def live_run_with_other_bits(settings: Train, resumes: bool) -> Iterator[Callabl
         yield log_epoch
         network = load_network(MODEL, torch.device("cpu"))
         with torch.no_grad():
-            network.head.weight += 1e-3
+            next(network.head.parameters()).add_(1e-3)
         save_network(network, MODEL)
 
 
@@ -435,7 +435,7 @@ def swap_logged_model() -> None:
     content = MODEL.read_bytes()
     network = load_network(MODEL, torch.device("cpu"))
     with torch.no_grad():
-        network.head.weight += 0.1
+        next(network.head.parameters()).add_(0.1)
     save_network(network, MODEL)
     client, experiment_id = connect()
     (model,) = client.search_logged_models([experiment_id])

@@ -1,28 +1,138 @@
-"""The network as data: the one list that every program of its forward pass is built from."""
+"""Networks as data: the list that every program of a forward pass is built from, and its shapes."""
 
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, Strict, model_validator
+
+from mnist12k.files import Section
 
 
-class Convolution(NamedTuple):
-    """A convolution, and whether a 2x2 max-pool follows.
+class Shape(NamedTuple):
+    """Of one image on its way through the network: square maps."""
 
-    In `BLOCKS` batch norm and ReLU come before the max-pool and dropout after it; the `HEAD` is
-    followed by the mean over what is left of the image.
+    channels: int
+    side: int
+
+
+class Block(Section):
+    """Convolution, batch norm, the shortcut if there is one, a 2x2 max-pool if there is one, ReLU.
+
+    A shortcut adds what has entered `residual` blocks earlier, this one counted: with 2, a pair of
+    blocks computes what to add to its own input (He et al., 2015). A `projection` is a 1x1
+    convolution with batch norm in the shortcut, for another number of channels.
     """
 
-    channels_in: int
-    channels_out: int
-    kernel: int = 3
-    padding: int = 0
+    channels: int = Field(ge=1, le=1024)
+    kernel: int = Field(default=3, ge=1, le=31)
+    padding: int = Field(default=0, ge=0, le=15)
     pool: bool = False
+    residual: int = Field(default=0, ge=0, le=200)
+    projection: bool = False
 
 
-BLOCKS = (
-    Convolution(1, 8, padding=1),
-    Convolution(8, 8, padding=1),
-    Convolution(8, 8, padding=1, pool=True),
-    Convolution(8, 16, padding=1),
-    Convolution(16, 16, pool=True),
-    Convolution(16, 32),
-)
-HEAD = Convolution(32, 10)
+class Head(Section):
+    """What turns the last block's maps into one logit per class.
+
+    `convolution`: one map per class, and the mean over it. `average`: the mean over each map, and a
+    linear layer. `dense`: linear layers on all values, the first with `units` outputs and ReLU.
+    """
+
+    kind: Literal["convolution", "average", "dense"]
+    kernel: int = Field(default=3, ge=1, le=31)  # of the convolution
+    units: int = Field(default=0, ge=0, le=4096)  # of the dense head's hidden layer; 0: none
+
+
+class Layers(Section):
+    """A network of params.yaml, which fits images of different sizes."""
+
+    blocks: Annotated[tuple[Block, ...], Strict(False), Field(min_length=1, max_length=200)]
+    head: Head
+
+
+class Architecture(Layers):
+    """A network for square grey images of a given size, and a number of classes."""
+
+    side: int = Field(ge=1, le=1024)
+    classes: int = Field(ge=2, le=10_000)
+
+    @model_validator(mode="after")
+    def _shapes_add_up(self) -> Self:
+        self.shapes()
+        return self
+
+    def shapes(self) -> list[Shape]:
+        """Return what enters each block, and the head; raise ValueError if a shape is impossible.
+
+        Blocks are counted from 1 in messages.
+        """
+        entering = [Shape(1, self.side)]
+        for number, block in enumerate(self.blocks, start=1):
+            side = entering[-1].side + 2 * block.padding - block.kernel + 1
+            shape = Shape(block.channels, side)
+            if side < 1:
+                raise ValueError(
+                    f"block {number}: a kernel of {block.kernel} does not fit on maps of side "
+                    f"{entering[-1].side} with a padding of {block.padding}"
+                )
+            _check_shortcut(f"block {number}", block, entering, shape)
+            if block.pool and shape.side < 2:
+                raise ValueError(f"block {number}: a map of side 1 cannot be pooled")
+            entering.append(Shape(block.channels, shape.side // 2 if block.pool else shape.side))
+        if self.head.kind == "convolution" and self.head.kernel > entering[-1].side:
+            raise ValueError(
+                f"head: a kernel of {self.head.kernel} does not fit on maps of side "
+                f"{entering[-1].side}"
+            )
+        if self.head.kind != "dense" and self.head.units:
+            raise ValueError(f"head: kind {self.head.kind} has no units; only dense has")
+        return entering
+
+    def shortcut(self, index: int) -> Shape | None:
+        """Return what the shortcut of a block, counted from 0, adds or projects; None without."""
+        residual = self.blocks[index].residual
+        return self.shapes()[index + 1 - residual] if residual else None
+
+    def parameters(self) -> int:
+        """Return the number of trainable parameters."""
+        entering = self.shapes()
+        count = 0
+        for index, block in enumerate(self.blocks):
+            count += _convolution(entering[index].channels, block.channels, block.kernel)
+            count += 2 * block.channels
+            shortcut = self.shortcut(index)
+            if block.projection and shortcut:
+                count += _convolution(shortcut.channels, block.channels, 1) + 2 * block.channels
+        last = entering[-1]
+        match self.head.kind:
+            case "convolution":
+                return count + _convolution(last.channels, self.classes, self.head.kernel)
+            case "average":
+                return count + _convolution(last.channels, self.classes, 1)
+            case "dense":
+                sizes = [last.channels * last.side**2, self.head.units, self.classes]
+                sizes = [size for size in sizes if size]
+                return count + sum(_convolution(*pair, 1) for pair in pairwise(sizes))
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int) -> int:
+    return channels_out * (channels_in * kernel**2 + 1)
+
+
+def _check_shortcut(name: str, block: Block, entering: list[Shape], shape: Shape) -> None:
+    if not block.residual:
+        if block.projection:
+            raise ValueError(f"{name}: a projection needs residual above 0")
+        return
+    if block.residual > len(entering):
+        raise ValueError(f"{name}: residual = {block.residual}: allowed: 0 to {len(entering)}")
+    source = entering[len(entering) - block.residual]
+    if source.side != shape.side:
+        raise ValueError(
+            f"{name}: its maps have the side {shape.side}, those of its shortcut {source.side}"
+        )
+    if source.channels != shape.channels and not block.projection:
+        raise ValueError(
+            f"{name}: its shortcut has {source.channels} channels, not {shape.channels}; "
+            "it needs a projection"
+        )

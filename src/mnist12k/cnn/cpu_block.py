@@ -7,32 +7,41 @@ and dropout adds its zeros to those of ReLU, through which no gradient passes an
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from mnist12k.cnn.network import Block, Projection
 
-def forward(
-    x: Tensor,
-    conv: nn.Conv2d,
-    norm: nn.BatchNorm2d,
-    pool: nn.MaxPool2d | None,
-    dropout: float,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Map (n, channels_in, h, w) to (n, channels_out, h', w'), and update the running statistics.
 
-    The convolution's bias is omitted, since batch norm subtracts it. Dropout's scale is applied by
-    batch norm: max-pool and ReLU commute with a positive factor.
+def forward(x: Tensor, source: Tensor | None, block: "Block") -> Tensor:
+    """Compute a `Block` of network.py, and update the running statistics.
+
+    The convolutions' biases are omitted, since batch norm subtracts them. Dropout's scale is
+    applied by batch norm: max-pool and ReLU commute with a positive factor.
     """
+    dropout = block.dropout
+    scale = 1 / (1 - dropout.rate)
+    x = convolve_and_norm(x, block, scale)
+    if source is not None:
+        if block.projection is None:
+            x = torch.add(x, source, alpha=scale)
+        else:
+            x = x + convolve_and_norm(source, block.projection, scale)
+    if block.pool is not None:
+        x = block.pool(x)
+    output: Tensor = ReluThenDropout.apply(x, dropout.rate, dropout.generator)
+    return output
+
+
+def convolve_and_norm(x: Tensor, layers: "Block | Projection", scale: float) -> Tensor:
+    """Convolve, and apply batch norm with its result multiplied by `scale`."""
+    conv, norm = layers.conv, layers.norm
     x = F.conv2d(x, conv.weight, padding=conv.padding)
-    scale = 1 / (1 - dropout)
-    x = BatchNorm.apply(x, norm.weight * scale, norm.bias * scale, norm, conv.bias)
-    if pool is not None:
-        x = pool(x)
-    output: Tensor = ReluThenDropout.apply(x, dropout, generator)
+    output: Tensor = BatchNorm.apply(x, norm.weight * scale, norm.bias * scale, norm, conv.bias)
     return output
 
 

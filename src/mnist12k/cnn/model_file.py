@@ -1,40 +1,50 @@
-"""The trained network as a file: a state_dict, loaded without unpickling anything."""
+"""The trained network as a file: its architecture and its weights, loaded without unpickling."""
 
 import io
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.network import Network
 from mnist12k.errors import UserError
 from mnist12k.files import atomic_write
 
-LARGEST = 1 << 20  # bytes, of a file of 63 kB
+LARGEST = 16 << 20  # bytes, and parameters; the reference network's file has 63 kB
 
 
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write the weights from the CPU and in plain layout, readable on any machine."""
-    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+def save_network(network: Network, path: Path) -> None:
+    """Write architecture and weights, from the CPU and in plain layout, for any machine."""
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    content = {"architecture": network.architecture.model_dump(), "weights": weights}
     # Given a path, torch.save stores the path's name, here a temporary one, in the file.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+        torch.save(content, file)
 
 
 def load_network(path: Path, device: torch.device) -> Network:
     """Return the trained network in evaluation mode.
 
-    Raises UserError if the file is missing, damaged, or holds another network's weights, or weights
+    Raises UserError if the file is missing or damaged, or holds weights of another network, or
     that are not finite numbers.
     """
-    network = Network()
     try:
-        network.load_state_dict(_checked(_read(path), network.state_dict()))
+        content = _read(path)
+        if not isinstance(content, dict) or content.keys() != {"architecture", "weights"}:
+            raise ValueError("not a file with architecture and weights")
+        layers = Architecture.model_validate(content["architecture"])
+        if (parameters := layers.parameters()) > LARGEST:
+            raise ValueError(f"{parameters:,} parameters are too many")
+        network = Network(layers)
+        network.load_state_dict(_checked(content["weights"], network.state_dict()))
+        size = (1, layers.side, layers.side)
         with torch.no_grad():
-            logits = network.eval()(torch.stack([torch.zeros(1, 28, 28), torch.ones(1, 28, 28)]))
+            logits = network.eval()(torch.stack([torch.zeros(size), torch.ones(size)]))
         if not logits.isfinite().all():
             raise ValueError("its logits are not finite")
     except (UserError, MemoryError):
@@ -42,7 +52,7 @@ def load_network(path: Path, device: torch.device) -> Network:
     except Exception as error:  # a broken file leads torch.load to any of them
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{path} does not hold this network's weights ({reason}); "
+            f"{path} does not hold a network's weights ({reason}); "
             "`dvc repro --force train` rewrites models/cnn.pt"
         ) from error
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -60,6 +70,9 @@ def _read(path: Path) -> Any:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:  # PyTorch does not check its checksums
+        if spoilt := archive.testzip():
+            raise ValueError(f"{spoilt} in it has another checksum")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd file is refused below
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

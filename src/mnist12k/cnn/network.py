@@ -1,4 +1,4 @@
-"""The network as a PyTorch module, built from its architecture: 12,442 parameters."""
+"""A network as a PyTorch module, built from its architecture."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist12k.cnn import cpu_block
-from mnist12k.cnn.architecture import BLOCKS, HEAD, Convolution
+from mnist12k.cnn import architecture, cpu_block
+from mnist12k.cnn.architecture import Architecture, Shape
+from mnist12k.cnn.settings import Train
 
 # Mean and standard deviation of MNIST's training pixels, scaled to [0, 1].
 MEAN, STD = 0.1307, 0.3081
@@ -35,71 +36,115 @@ class Dropout(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolution, batch norm, ReLU, a max-pool if there is one, dropout."""
+    """Convolution, batch norm, shortcut and max-pool if there are any, ReLU, dropout.
 
-    def __init__(self, convolution: Convolution, dropout: float) -> None:
+    `channels_in` are those of its input, and `source` is what its shortcut adds or projects.
+    """
+
+    def __init__(
+        self, channels_in: int, block: architecture.Block, source: Shape | None, dropout: float
+    ) -> None:
         super().__init__()
-        self.conv = conv2d(convolution)
-        self.norm = nn.BatchNorm2d(convolution.channels_out)
-        self.pool = nn.MaxPool2d(2) if convolution.pool else None
+        self.conv = nn.Conv2d(channels_in, block.channels, block.kernel, padding=block.padding)
+        self.norm = nn.BatchNorm2d(block.channels)
+        self.projection: Projection | None = None
+        if source is not None and block.projection:
+            self.projection = Projection(source.channels, block.channels)
+        self.pool = nn.MaxPool2d(2) if block.pool else None
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, channels_in, h, w) to (n, channels_out, h', w')."""
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """Map (n, channels_in, h, w), and what the shortcut begins with, to (n, channels, h', w').
+
+        ReLU comes after the max-pool, with which it commutes.
+        """
         if self.training and x.device.type == "cpu":
-            dropout = self.dropout
-            return cpu_block.forward(
-                x, self.conv, self.norm, self.pool, dropout.rate, dropout.generator
-            )
-        x = F.relu(self.norm(self.conv(x)))
+            return cpu_block.forward(x, source, self)
+        x = self.norm(self.conv(x))
+        if source is not None:
+            x = x + (source if self.projection is None else self.projection(source))
         if self.pool is not None:
             x = self.pool(x)
-        output: Tensor = self.dropout(x)
+        output: Tensor = self.dropout(F.relu(x))
+        return output
+
+
+class Projection(nn.Module):
+    """A 1x1 convolution and batch norm."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 1)
+        self.norm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels_in, h, w) to (n, channels_out, h, w)."""
+        output: Tensor = self.norm(self.conv(x))
         return output
 
 
 class Network(nn.Module):
-    """Map images, float32 of shape (n, 1, 28, 28) in [0, 1], to logits of shape (n, 10).
+    """Map images, float32 of shape (n, 1, side, side) in [0, 1], to logits of shape (n, classes).
 
     `dropout` is the rate after each block, in [0, 1), or a sequence with one rate per block.
     """
 
-    def __init__(
-        self,
-        dropout: float | Sequence[float] = 0.0,
-        blocks: Sequence[Convolution] = BLOCKS,
-        head: Convolution = HEAD,
-    ) -> None:
+    def __init__(self, layers: Architecture, dropout: float | Sequence[float] = 0.0) -> None:
         super().__init__()
-        rates = dropout if isinstance(dropout, Sequence) else [dropout] * len(blocks)
-        self.architecture = (*blocks, head)
-        self.blocks = nn.Sequential(*map(Block, blocks, rates))
-        self.head = conv2d(head)
+        rates = dropout if isinstance(dropout, Sequence) else [dropout] * len(layers.blocks)
+        entering = layers.shapes()
+        self.architecture = layers
+        self.reach = max(block.residual for block in layers.blocks)
+        self.blocks = nn.ModuleList(
+            Block(entering[index].channels, block, layers.shortcut(index), rates[index])
+            for index, block in enumerate(layers.blocks)
+        )
+        self.head = new_head(layers, entering[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        x = self.blocks((images - MEAN) / STD)
-        logits: Tensor = self.head(x).mean(dim=(2, 3))
+        x = (images - MEAN) / STD
+        entered: list[Tensor] = []  # by the last blocks, as many as a shortcut spans
+        for block, layer in zip(self.blocks, self.architecture.blocks, strict=True):
+            entered = [*entered, x][-self.reach :] if self.reach else []
+            x = block(x, entered[-layer.residual] if layer.residual else None)
+        match self.architecture.head.kind:
+            case "convolution":
+                logits: Tensor = self.head(x).mean(dim=(2, 3))
+            case "average":
+                logits = self.head(x.mean(dim=(2, 3)))
+            case "dense":
+                logits = self.head(x.flatten(1))
         return logits
 
 
-def conv2d(convolution: Convolution) -> nn.Conv2d:
-    """Return the convolution as a layer, initialised by PyTorch."""
-    channels_in, channels_out, kernel, padding, _ = convolution
-    return nn.Conv2d(channels_in, channels_out, kernel, padding=padding)
+def new_head(layers: Architecture, entering: Shape) -> nn.Module:
+    """Return the head's layers, initialised by PyTorch."""
+    head, (channels, side) = layers.head, entering
+    match head.kind:
+        case "convolution":
+            return nn.Conv2d(channels, layers.classes, head.kernel)
+        case "average":
+            return nn.Linear(channels, layers.classes)
+        case "dense":
+            if not head.units:
+                return nn.Linear(channels * side**2, layers.classes)
+            hidden = nn.Linear(channels * side**2, head.units)
+            return nn.Sequential(hidden, nn.ReLU(), nn.Linear(head.units, layers.classes))
 
 
-def new_network(dropout: float | Sequence[float], seed: int, device: torch.device) -> Network:
-    """Return a network initialised from `seed`, its weights laid out for the fastest convolution.
+def new_network(settings: Train, device: torch.device) -> Network:
+    """Return a network initialised from the seed, its weights laid out for the fastest convolution.
 
     The weights are drawn on the CPU: a seed starts from the same weights on every device.
     """
-    torch.manual_seed(seed)
-    return Network(dropout).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    torch.manual_seed(settings.seed)
+    network = Network(settings.architecture, settings.dropout)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """Map images of shape (n, 28, 28), uint8, to the network's (n, 1, 28, 28) in [0, 1]."""
+    """Map images of shape (n, h, w), uint8, to the network's (n, 1, h, w) in [0, 1]."""
     return images.unsqueeze(1).float() / 255
 
 

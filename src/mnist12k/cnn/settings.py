@@ -4,16 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
-from mnist12k.cnn.architecture import BLOCKS
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.digits.settings import TRAINING_IMAGES
 from mnist12k.files import Section
 
 SCHEDULE_NEEDS = {"step": ("step_size", "gamma"), "one_cycle": ("warm_up",)}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Rates = Annotated[
-    tuple[Fraction, ...], Strict(False), Field(min_length=len(BLOCKS), max_length=len(BLOCKS))
-]
+Rates = Annotated[tuple[Fraction, ...], Strict(False), Field(min_length=1)]
 ONE_RATE, RATE_PER_BLOCK = "one rate", "one rate per block"  # in error messages
 Dropout = Annotated[
     Annotated[Fraction, Tag(ONE_RATE)] | Annotated[Rates, Tag(RATE_PER_BLOCK)],
@@ -31,7 +29,7 @@ class Recipe(Section):
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0, le=1e100)] = 0
     schedule: Literal["step", "one_cycle", "cosine", "linear"]
-    step_size: Annotated[int, Field(ge=1)] | None = None  # step: epochs per learning rate
+    step_size: Annotated[int, Field(ge=1, le=100_000)] | None = None  # step: epochs per rate
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None  # step: the factor between them
     warm_up: Fraction | None = None  # one_cycle: fraction of all steps with a rising rate
     final_fraction: Fraction = 0  # cosine: the last learning rate, as a fraction of the highest
@@ -60,10 +58,32 @@ class Recipe(Section):
 
 
 class Train(Recipe):
-    """One training in full: its recipe, and what is not part of any recipe."""
+    """One training in full: its recipe, its network, and what is part of neither."""
 
     recipe: str
+    network: str
+    architecture: Architecture  # the network's, for the images in the section `fetch`
+    parameter_budget: Annotated[int, Field(ge=1, le=10**12)] | None
     seed: int = Field(ge=0, lt=2**63)
     device: str = Field(min_length=1)
     deterministic: bool  # on an accelerator: reproducible bits, but slower
     validation_size: int = Field(ge=0, lt=TRAINING_IMAGES)
+
+    @model_validator(mode="after")
+    def _network_is_within_the_budget(self) -> Self:
+        parameters, budget = self.architecture.parameters(), self.parameter_budget
+        if budget is not None and parameters > budget:
+            raise ValueError(
+                f"network {self.network} has {parameters:,} parameters; "
+                f"train.parameter_budget allows {budget:,}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_block_has_a_dropout_rate(self) -> Self:
+        blocks = len(self.architecture.blocks)
+        if isinstance(self.dropout, tuple) and len(self.dropout) != blocks:
+            raise ValueError(
+                f"dropout has {len(self.dropout)} rates; network {self.network} has {blocks} blocks"
+            )
+        return self

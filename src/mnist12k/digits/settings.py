@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from mnist12k.files import Section
 
@@ -17,9 +17,19 @@ IDX_FILES = (
 )
 
 
-class Fetch(Section):
-    """Where the four IDX files come from, and their digests."""
+def _as_text(name: object) -> object:
+    """Return a whole number as text: YAML takes the names of digits for numbers."""
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
+
+Name = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=40)]
+
+
+class Fetch(Section):
+    """What the images show, where the four IDX files come from, and their digests."""
+
+    side: int = Field(ge=1, le=1024)  # of the square images, in pixels
+    classes: Annotated[tuple[Name, ...], Strict(False), Field(min_length=2, max_length=10_000)]
     source: str = Field(min_length=1)
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
@@ -29,4 +39,10 @@ class Fetch(Section):
             raise ValueError(
                 f"sha256 names {', '.join(self.sha256)}; it should name {', '.join(IDX_FILES)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_different(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes {list(self.classes)} has a duplicate")
         return self

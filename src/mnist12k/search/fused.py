@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist12k.cnn.architecture import Convolution
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.augment import augments, warp
 from mnist12k.cnn.cuda_graph import replayed
 from mnist12k.cnn.ema import update_fraction
@@ -176,7 +176,7 @@ def augment_each(
 
 
 def forward(
-    architecture: Sequence[Convolution],
+    architecture: Architecture,
     tensors: Sequence[Tensor],
     images: Tensor,
     dropouts: Sequence[Sequence[Dropout]] = (),
@@ -186,24 +186,48 @@ def forward(
     `tensors` are in the order of `tensors_of`, concatenated over the models: a kernel has shape
     (M * out, in, k, k). With `dropouts`, one per model and block, the models are in training mode.
     """
-    *blocks, head = architecture
-    n, models = images.shape[:2]
-    parameters = iter(tensors)
-    statistics = iter(tensors[-2 * len(blocks) :])
-    x = (images.to(tensors[0].dtype, memory_format=LAYOUT) - MEAN) / STD
-    for number, block in enumerate(blocks):
+    models, blocks = images.shape[1], architecture.blocks
+    norms = len(blocks) + sum(block.projection for block in blocks)
+    parameters, statistics = iter(tensors[: -2 * norms]), iter(tensors[-2 * norms :])
+
+    def convolve_and_norm(x: Tensor, padding: int = 0) -> Tensor:
         kernel, bias, scale, shift = islice(parameters, 4)
         mean, variance = islice(statistics, 2)
-        x = F.conv2d(x, kernel, bias, padding=block.padding, groups=models)
-        x = F.relu(F.batch_norm(x, mean, variance, scale, shift, training=bool(dropouts)))
+        x = F.conv2d(x, kernel, bias, padding=padding, groups=models)
+        return F.batch_norm(x, mean, variance, scale, shift, training=bool(dropouts))
+
+    x = (images.to(tensors[0].dtype, memory_format=LAYOUT) - MEAN) / STD
+    entered = []
+    for number, block in enumerate(blocks):
+        entered.append(x)
+        x = convolve_and_norm(x, block.padding)
+        if block.residual:
+            source = entered[-block.residual]
+            x = x + (convolve_and_norm(source) if block.projection else source)
+        x = F.relu(x)
         if block.pool:
             x = F.max_pool2d(x, 2)
         if any(each[number].rate for each in dropouts):
-            ones = torch.ones_like(x[:, : block.channels_out], memory_format=torch.channels_last)
+            ones = torch.ones_like(x[:, : block.channels], memory_format=torch.channels_last)
             x = x * torch.cat([each[number](ones) for each in dropouts], dim=1)
-    kernel, bias = islice(parameters, 2)
-    x = F.conv2d(x, kernel, bias, padding=head.padding, groups=models)
-    return x.mean(dim=(2, 3)).view(n, models, head.channels_out)
+    return apply_head(
+        architecture, list(parameters), x.unflatten(1, (models, x.shape[1] // models))
+    )
+
+
+def apply_head(architecture: Architecture, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Map the last block's maps, of shape (n, M, c, h, w), to logits of shape (n, M, classes)."""
+    n, models = x.shape[:2]
+    if architecture.head.kind == "convolution":
+        kernel, bias = parameters
+        logits = F.conv2d(x.flatten(1, 2), kernel, bias, groups=models).mean(dim=(2, 3))
+        return logits.view(n, models, architecture.classes)
+    x = x.mean(dim=(3, 4)) if architecture.head.kind == "average" else x.flatten(2)
+    for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+        x = x if number == 0 else F.relu(x)
+        products = torch.einsum("nmi,moi->nmo", x, weight.unflatten(0, (models, -1)))
+        x = products + bias.view(models, -1)
+    return x
 
 
 def loss_and_correct(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
@@ -220,7 +244,7 @@ def loss_and_correct(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tenso
 
 @torch.no_grad()
 def evaluate_each(
-    architecture: Sequence[Convolution],
+    architecture: Architecture,
     tensors: Sequence[Tensor],
     models: int,
     digits: Digits,

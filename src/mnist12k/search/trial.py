@@ -47,7 +47,7 @@ def run_trial(
 
     try:
         for number, train in enumerate(trains, start=1):
-            network = new_network(train.dropout, train.seed, pick_device(train.device))
+            network = new_network(train, pick_device(train.device))
             last_epochs.append(fit(network, *digits, train, on_epoch)[-1])
             if compares_seeds:
                 report(trial, last_epochs[-1], number, len(trains))
@@ -93,7 +93,7 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
             raise optuna.TrialPruned
 
     device = pick_device(settings.train.device)
-    networks = [new_network(train.dropout, train.seed, device) for train in trains]
+    networks = [new_network(train, device) for train in trains]
     with ExitStack() as stack:
         for trial in trials:
             heartbeat = get_heartbeat_thread(trial._trial_id, study._storage)

@@ -47,21 +47,26 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(settings: Seeds, recipes: Mapping[str, Recipe]) -> None:
+def run(settings: Seeds, recipes: Mapping[str, Recipe], train: Train) -> None:
     """Train every recipe from every seed, one thread per training, on all cores.
+
+    The network is that of `train`.
 
     Each training's result is written to results.csv, with summary and figure, as soon as it ends.
     A later run trains only what is missing; results of a recipe that has changed are dropped.
     """
+    common = {
+        "validation_size": settings.validation_size,
+        "network": train.architecture.model_dump(mode="json", exclude_defaults=True),
+    }
     current: Recipes = {
-        name: recipes[name].model_dump(mode="json", exclude_defaults=True)
-        | {"validation_size": settings.validation_size}
+        name: recipes[name].model_dump(mode="json", exclude_defaults=True) | common
         for name in settings.recipes
     }
     results = earlier_results(current)
     done = set(zip(results["recipe"], results["seed"], strict=True))
     todo = [
-        training_settings(name, seed, settings.validation_size, recipes[name])
+        training_settings(name, seed, settings.validation_size, recipes[name], train)
         for name in settings.recipes
         for seed in range(1, settings.count + 1)
         if (name, seed) not in done
@@ -98,16 +103,12 @@ def earlier_results(current: Recipes) -> pd.DataFrame:
     return results[results["recipe"].isin(unchanged)]
 
 
-def training_settings(name: str, seed: int, validation_size: int, recipe: Recipe) -> Train:
-    """Return a training by a recipe alone, on the CPU."""
-    return Train(
-        recipe=name,
-        seed=seed,
-        device="cpu",
-        deterministic=False,
-        validation_size=validation_size,
-        **recipe.model_dump(),
-    )
+def training_settings(
+    name: str, seed: int, validation_size: int, recipe: Recipe, train: Train
+) -> Train:
+    """Return a training of the network of `train` by a recipe alone, on the CPU."""
+    own = {"recipe": name, "seed": seed, "device": "cpu", "validation_size": validation_size}
+    return Train(**train.model_dump() | recipe.model_dump() | own)
 
 
 def train_all(todo: list[Train]) -> Generator[Result, None, None]:
@@ -133,7 +134,7 @@ def train_all(todo: list[Train]) -> Generator[Result, None, None]:
 def train_once(settings: Train) -> Result:
     """Train on one thread, and evaluate on the test images."""
     torch.set_num_threads(1)
-    network = new_network(settings.dropout, settings.seed, torch.device(settings.device))
+    network = new_network(settings, torch.device(settings.device))
     history = fit(network, *split(load_training_digits(DATA), settings.validation_size), settings)
     return Result(
         settings.recipe,

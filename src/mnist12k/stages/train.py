@@ -55,7 +55,7 @@ def _train(
     if settings.deterministic:
         be_deterministic()
     training, validation = digits
-    network = new_network(settings.dropout, settings.seed, device)
+    network = new_network(settings, device)
     print(
         f"{parameter_count(network):,} parameters, {len(training.labels):,} training images, "
         f"{len(validation.labels):,} validation images, on {device_name(device)}"

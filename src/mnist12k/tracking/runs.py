@@ -95,7 +95,8 @@ def create_run(client: MlflowClient, experiment_id: str, settings: Train, starte
     """
     fingerprint = training_fingerprint(settings)
     name = os.environ.get("DVC_EXP_NAME") or f"{settings.recipe}-{fingerprint[:7]}"
-    tags = {FINGERPRINT: fingerprint, PROCESS: register_process(), "recipe": settings.recipe}
+    tags = {FINGERPRINT: fingerprint, PROCESS: register_process()}
+    tags |= {"network": settings.network, "recipe": settings.recipe}
     run = client.create_run(experiment_id, int(started * 1000), tags | _environment(), name)
     log_inputs(client, run, settings)
     return str(run.info.run_id)

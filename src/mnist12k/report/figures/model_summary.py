@@ -2,20 +2,23 @@
 
 import copy
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-IMAGE_SHAPE = (1, 28, 28)
+from mnist12k.cnn.network import Network
+
 MIB = 1024**2
 FLOAT = 4  # bytes
 
 
 class Row(NamedTuple):
-    """One call of one layer, for a single image."""
+    """One call of one layer, for a single image; the name is that in the network's state_dict."""
 
+    name: str
     kind: str
     shape: tuple[int, ...]
     parameters: int
@@ -23,7 +26,7 @@ class Row(NamedTuple):
     receptive_field: int
 
 
-def trace(network: nn.Module) -> list[Row]:
+def trace(network: Network) -> list[Row]:
     """Pass one blank image through `network` and return one row per call of a leaf layer.
 
     The receptive field is the side, in pixels, of the input region that one output depends on:
@@ -31,29 +34,32 @@ def trace(network: nn.Module) -> list[Row]:
     """
     rows: list[Row] = []
     field, stride = 1, 1
+    side = network.architecture.side
 
-    def record(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
         nonlocal field, stride
         multiply_adds = 0
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):  # sizes are an int or a pair
             field += (int(np.max(layer.kernel_size)) - 1) * stride
             stride *= int(np.max(layer.stride))
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Linear):  # of all places
+            field = max(field, side)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             multiply_adds = layer.weight.numel() * math.prod(output.shape[2:])
         shape = tuple(output.shape[1:])
         parameters = sum(p.numel() for p in layer.parameters())
-        rows.append(Row(type(layer).__name__, shape, parameters, multiply_adds, field))
+        rows.append(Row(name, type(layer).__name__, shape, parameters, multiply_adds, field))
 
     network = copy.deepcopy(network).eval()  # the hooks stay on the copy
-    for layer in network.modules():
+    for name, layer in network.named_modules():
         if not list(layer.children()):
-            layer.register_forward_hook(record)
+            layer.register_forward_hook(partial(record, name))
     with torch.no_grad():
-        network(torch.zeros(1, *IMAGE_SHAPE, device=next(network.parameters()).device))
+        network(torch.zeros(1, 1, side, side, device=next(network.parameters()).device))
     return rows
 
 
-def summarise(network: nn.Module) -> str:
+def summarise(network: Network) -> str:
     """Return two tables as text: torchsummary's, then receptive fields and multiply-adds.
 
     Sizes are in MiB, labelled MB as in torchsummary; the backward pass is taken to need as much
@@ -70,7 +76,7 @@ def summarise(network: nn.Module) -> str:
             fields.append(line(name, field, f"{row.multiply_adds:,}"))
     total = sum(p.numel() for p in network.parameters())
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    input_size = math.prod(IMAGE_SHAPE) * FLOAT / MIB
+    input_size = network.architecture.side**2 * FLOAT / MIB
     pass_size = 2 * sum(math.prod(row.shape) for row in rows) * FLOAT / MIB
     parameter_size = total * FLOAT / MIB
     double, single = "=" * 64, "-" * 64

@@ -8,6 +8,7 @@ import pandas as pd
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from mnist12k.cnn.architecture import Architecture, Block
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.network import MEAN, STD, Network
 from mnist12k.digits.dataset import Digits
@@ -19,35 +20,61 @@ IMAGES = 12  # per cell of the confusion matrix, and of the hardest ones
 
 
 def network_content(network: Network) -> dict[str, Any]:
-    """Return the layers for the diagram and the table, each a convolution and what follows it."""
+    """Return the layers for the diagram and the table: each block, and the head."""
     table = pd.DataFrame(trace(network))
-    groups = table.groupby((table["kind"] == "Conv2d").cumsum())
+    of_block = table["name"].str.extract(r"^(blocks\.\d+|head)", expand=False)
+    architecture = network.architecture
+    texts = [*map(_operations, architecture.blocks), _head_operations(architecture)]
     layers = []
-    for convolution, (_, rows) in zip(network.architecture, groups, strict=True):
-        if convolution is network.architecture[-1]:
-            operations, output = "mean over each map", "averaged"
-        elif convolution.pool:
-            operations, output = "batch norm, ReLU, 2 × 2 max-pool", "pooled"
-        else:
-            operations, output = "batch norm, ReLU", "convolved"
-        kernel = f"{convolution.kernel} × {convolution.kernel} convolution"
-        channels, side, _ = rows["shape"].iloc[-1]
+    for (_, rows), (operations, output) in zip(
+        table.groupby(of_block, sort=False), texts, strict=True
+    ):
+        channels, *sides = rows["shape"].iloc[-1]
         layers.append(
             {
-                "operations": f"{kernel}, {operations}",
+                "operations": operations,
                 "output": output,
                 "channels": channels,
-                "side": side,
+                "side": sides[0] if sides else 1,
                 "parameters": rows["parameters"].sum(),
                 "multiply_adds": rows["multiply_adds"].sum(),
                 "receptive_field": rows["receptive_field"].iloc[0],
             }
         )
     return {
+        "side": architecture.side,
         "layers": layers,
         "parameters": table["parameters"].sum(),
         "multiply_adds": table["multiply_adds"].sum(),
     }
+
+
+def _operations(block: Block) -> tuple[str, str]:
+    """Return what a block does, and a word for what leaves it."""
+    steps = [f"{block.kernel} × {block.kernel} convolution", "batch norm"]
+    if block.residual:
+        through = ", through a 1 × 1 convolution" if block.projection else ""
+        steps.append(f"plus the input of {_counted(block.residual, 'block')}{through}")
+    steps.append("ReLU")
+    if block.pool:
+        steps.append("2 × 2 max-pool")
+    return ", ".join(steps), "pooled" if block.pool else "added" if block.residual else "convolved"
+
+
+def _head_operations(architecture: Architecture) -> tuple[str, str]:
+    head = architecture.head
+    match head.kind:
+        case "convolution":
+            return f"{head.kernel} × {head.kernel} convolution, mean over each map", "averaged"
+        case "average":
+            return "mean over each map, linear layer", "logits"
+        case "dense":
+            hidden = f"linear layer of {head.units} units, ReLU, " if head.units else ""
+            return f"{hidden}linear layer", "logits"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"this {noun}" if count == 1 else f"the last {count} {noun}s"
 
 
 def network_data(network: Network) -> dict[str, Any]:
@@ -58,7 +85,7 @@ def network_data(network: Network) -> dict[str, Any]:
         "mean": MEAN,
         "std": STD,
         "epsilon": network.get_submodule("blocks.0.norm").eps,
-        "architecture": [convolution._asdict() for convolution in network.architecture],
+        "architecture": network.architecture.model_dump(),
         "weights": _base64(flat.astype("<f4")),
     }
 

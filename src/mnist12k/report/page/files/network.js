@@ -4,23 +4,64 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-// content.architecture is the list in mnist12k/cnn/architecture.py: the blocks, then the head.
+// content.architecture is an Architecture of mnist12k/cnn/architecture.py.
 function readNetwork(content) {
   const weights = new Float32Array(bytes(content.weights).buffer);
+  const { blocks, head, side, classes } = content.architecture;
   let offset = 0;
   const take = (count) => weights.subarray(offset, (offset += count));
-  const last = content.architecture.length - 1;
-  const layers = content.architecture.map((convolution, index) => {
-    const { channels_in, channels_out, kernel } = convolution;
-    const layer = { ...convolution, weight: take(channels_out * channels_in * kernel * kernel), bias: take(channels_out) };
-    if (index === last) return layer;
-    const [gamma, beta, mean, variance] = Array.from({ length: 4 }, () => take(channels_out));
-    // In evaluation mode batch norm is one factor and one addend per channel.
-    layer.factor = gamma.map((g, c) => g / Math.sqrt(variance[c] + content.epsilon));
-    layer.addend = beta.map((b, c) => b - mean[c] * layer.factor[c]);
+  const linear = (inputs, outputs) => ({ outputs, weight: take(inputs * outputs), bias: take(outputs) });
+  const convolution = (channels_in, channels, kernel, padding) =>
+    ({ channels, kernel, padding, weight: take(channels * channels_in * kernel * kernel), bias: take(channels) });
+  // In evaluation mode batch norm is one factor and one addend per channel.
+  const normed = (layer) => {
+    const [gamma, beta, mean, variance] = Array.from({ length: 4 }, () => take(layer.channels));
+    const factor = gamma.map((g, c) => g / Math.sqrt(variance[c] + content.epsilon));
+    return { ...layer, factor, addend: beta.map((b, c) => b - mean[c] * factor[c]) };
+  };
+  const entering = [{ channels: 1, side }];
+  const layers = blocks.map((block) => {
+    const before = entering.at(-1);
+    const layer = { ...block, ...normed(convolution(before.channels, block.channels, block.kernel, block.padding)) };
+    if (block.projection) layer.projected = normed(convolution(entering.at(-block.residual).channels, block.channels, 1, 0));
+    const convolved = before.side + 2 * block.padding - block.kernel + 1;
+    entering.push({ channels: block.channels, side: block.pool ? convolved >> 1 : convolved });
     return layer;
   });
-  return { mean: content.mean, std: content.std, blocks: layers.slice(0, last), head: layers[last] };
+  const last = entering.at(-1);
+  const values = last.channels * last.side * last.side;
+  // A head turns maps into maps, one per class, whose means are the logits.
+  const heads = {
+    convolution: () => {
+      const layer = convolution(last.channels, classes, head.kernel, 0);
+      return (x) => convolve(x, layer);
+    },
+    average: () => {
+      const layer = linear(last.channels, classes);
+      return (x) => apply(layer, means(x));
+    },
+    dense: () => {
+      const hidden = head.units ? linear(values, head.units) : null;
+      const layer = linear(head.units || values, classes);
+      return (x) => apply(layer, hidden ? apply(hidden, x.values).values.map((v) => Math.max(0, v)) : x.values);
+    },
+  };
+  return { mean: content.mean, std: content.std, side, blocks: layers, head: heads[head.kind]() };
+}
+
+function means(x) {
+  const size = x.side * x.side;
+  return Array.from({ length: x.channels }, (_, k) => x.values.subarray(k * size, (k + 1) * size).reduce((a, b) => a + b) / size);
+}
+
+// Maps of one value each.
+function apply(layer, inputs) {
+  const values = layer.bias.map((bias, out) => {
+    let sum = bias;
+    for (let k = 0; k < inputs.length; k++) sum += layer.weight[out * inputs.length + k] * inputs[k];
+    return sum;
+  });
+  return { channels: layer.outputs, side: 1, values };
 }
 
 // x: {channels, side, values}; values are channel by channel, each row by row.
@@ -28,9 +69,9 @@ function convolve(x, layer) {
   const { side } = x;
   const { kernel, padding } = layer;
   const outSide = side + 2 * padding - kernel + 1;
-  const values = new Float32Array(layer.channels_out * outSide * outSide);
+  const values = new Float32Array(layer.channels * outSide * outSide);
   let index = 0;
-  for (let out = 0; out < layer.channels_out; out++)
+  for (let out = 0; out < layer.channels; out++)
     for (let row = 0; row < outSide; row++)
       for (let column = 0; column < outSide; column++) {
         let sum = layer.bias[out];
@@ -46,15 +87,22 @@ function convolve(x, layer) {
           }
         values[index++] = sum;
       }
-  return { channels: layer.channels_out, side: outSide, values };
+  return { channels: layer.channels, side: outSide, values };
 }
 
-function normAndReLU(x, block) {
+function norm(x, layer) {
   const size = x.side * x.side;
   return { ...x, values: x.values.map((v, k) => {
     const channel = Math.floor(k / size);
-    return Math.max(0, v * block.factor[channel] + block.addend[channel]);
+    return v * layer.factor[channel] + layer.addend[channel];
   }) };
+}
+
+function applyBlock(x, source, block) {
+  let y = norm(convolve(x, block), block);
+  if (source && block.projection) source = norm(convolve(source, block.projected), block.projected);
+  y = { ...y, values: y.values.map((v, k) => Math.max(0, source ? v + source.values[k] : v)) };
+  return block.pool ? maxPool(y) : y;
 }
 
 function maxPool(x) {
@@ -68,23 +116,18 @@ function maxPool(x) {
   return { channels: x.channels, side, values };
 }
 
-// pixels: 784 grey levels, from 0 (background) to 255 (ink).
+// pixels: side x side grey levels, from 0 (background) to 255 (ink).
 function classify(pixels) {
-  let x = { channels: 1, side: 28, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.std) };
-  const outputs = [];
-  for (const block of network.blocks) {
-    x = normAndReLU(convolve(x, block), block);
-    if (block.pool) x = maxPool(x);
-    outputs.push(x);
-  }
-  x = convolve(x, network.head);
-  outputs.push(x);
-  const size = x.side * x.side;
-  const logits = Array.from({ length: x.channels }, (_, k) => x.values.subarray(k * size, (k + 1) * size).reduce((a, b) => a + b) / size);
+  const image = { channels: 1, side: network.side, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.std) };
+  const maps = [image]; // what enters each block, then the head; at last what leaves it
+  for (const block of network.blocks)
+    maps.push(applyBlock(maps.at(-1), block.residual ? maps.at(-block.residual) : null, block));
+  maps.push(network.head(maps.at(-1)));
+  const logits = means(maps.at(-1));
   const highest = Math.max(...logits);
   const exponentials = logits.map((logit) => Math.exp(logit - highest));
   const total = exponentials.reduce((a, b) => a + b);
-  return { outputs, logits, probabilities: exponentials.map((value) => value / total) };
+  return { outputs: maps.slice(1), logits, probabilities: exponentials.map((value) => value / total) };
 }
 
 const network = readNetwork(data.network);
