@@ -142,6 +142,8 @@ def check_store() -> Check:
     """Query the tracking store, and look for runs whose process has ended."""
     database = local_database()
     if is_local() and not database.is_file():
+        if database.exists():
+            return Check("mlflow.db is not a file", "move it away")
         return Check("no runs yet: mlflow.db is missing", "`dvc repro` creates it")
     try:
         if is_local() and (age := schema_age(database)) in FIX_SCHEMA:

@@ -368,7 +368,8 @@ def check_store(
         assert_no_traceback(outcome.out)
     else:
         # An emptied store is a new one, in which there is no version yet.
-        assert_ends(outcome, ends, "mlflow.db" if "mlflow.db" in outcome.err else "`mnist12k pub")
+        named = "mlflow.db" in outcome.err + outcome.out
+        assert_ends(outcome, ends, "mlflow.db" if named else "`mnist12k publish`")
 
 
 def _artifacts(templates: Templates, draw: Random, count: int) -> Iterator[Case]:
