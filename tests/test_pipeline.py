@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_TEST
+from drawn_digits import twenty_pictures
 from mlflow.entities import Run
-from project import CONTRACT, Project
+from project import CONTRACT, ROOT, Project
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.files import read_yaml
@@ -162,6 +163,25 @@ def test_an_experiment_is_one_experiment_in_dvc_and_one_run(project: Project) ->
     (run,) = [run for run in project.runs() if run.info.run_name == "short"]
     assert run.data.tags["dvc.experiment"] == "short"
     assert run.data.tags["git.clean"] == "false"  # DVC has written -S into params.yaml
+
+
+@pytest.mark.parametrize("network", ["vgg", "resnet"])
+def test_another_network_runs_through_to_mlflow_the_page_and_predict(
+    project: Project, network: str
+) -> None:
+    project.run("dvc", "exp", "run", "-n", "other", "-S", f"train.network={network}")
+    (run,) = [run for run in project.runs() if run.info.run_name == "other"]
+    assert run.data.tags["network"] == run.data.params["train.network"] == network
+    assert "test/accuracy" in run.data.metrics
+    model = load_network(project.root / "models/cnn.pt", torch.device("cpu"))
+    assert model.architecture == load_params(ROOT / "params.yaml").architecture(network)
+    page = (project.root / "reports/index.html").read_text(encoding="utf-8")
+    assert f"{network}: {len(model.architecture.blocks)} blocks and a head" in page
+    (project.root / "pictures").mkdir()
+    twenty_pictures(project.root / "pictures")
+    for model_of in ([], ["--model", "models:/mnist12k-cnn@champion"]):
+        lines = project.run("mnist12k", "predict", *model_of, "pictures").splitlines()
+        assert len(lines) == 20
 
 
 def test_an_experiment_in_a_temporary_copy_logs_into_the_projects_store(project: Project) -> None:
