@@ -1,9 +1,12 @@
+import math
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import REFERENCE, SMALL, reference
+from networks import LOADED, REFERENCE, SMALL, architecture, reference
+from project import ROOT
+from ruamel.yaml import YAML
 from torch import Tensor
 
 from mnist12k.cnn.network import (
@@ -84,6 +87,21 @@ def test_a_shortcut_adds_what_entered_that_many_blocks_earlier() -> None:
     maps.append(F.max_pool2d((normed(five, maps[4]) + normed(five.projection, maps[1])).relu(), 2))
     expected = network.head(maps[5].mean(dim=(2, 3)))
     torch.testing.assert_close(network(maps[0] * STD + MEAN), expected)
+
+
+def test_the_page_on_networks_has_their_figures_and_an_example_within_the_budget() -> None:
+    text = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    for name in LOADED.networks:
+        layers = LOADED.architecture(name)
+        rows = trace(Network(layers))
+        kept = sum(math.prod(row.shape) for row in rows if row.kind == "Conv2d")
+        multiply_adds = sum(row.multiply_adds for row in rows)
+        assert f"| `{name}` | {layers.parameters():,} | {multiply_adds:,} | {kept:,} |" in text
+    example = YAML(typ="safe").load(text.partition("```yaml\n")[2].partition("```")[0])
+    assert (
+        architecture(*example["networks"]["mine"]["blocks"], kind="dense", units=8).parameters()
+        < 12_442
+    )
 
 
 def test_the_layer_table_is_the_published_one_digit_for_digit() -> None:
