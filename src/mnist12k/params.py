@@ -19,6 +19,8 @@ from mnist12k.search.space import corners, parse_space
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
 
+MNIST_SIDE, MNIST_CLASSES = 28, 10
+
 
 class Params(Section):
     """All of params.yaml. A key of `train` that is null there has its recipe's value here.
@@ -40,17 +42,12 @@ class Params(Section):
     @classmethod
     def _recipe_and_network_complete_train(cls, content: Any) -> Any:
         match content:
-            case {
-                "recipes": dict(),
-                "networks": dict(),
-                "train": dict(train),
-                "fetch": dict(),
-            }:
+            case {"recipes": dict(), "networks": dict(), "train": dict(train)}:
                 if "architecture" in train:
                     raise ValueError("train.architecture is not a known key; see train.network")
                 recipe = _chosen(content, "recipe", "recipes")
                 layers = _chosen(content, "network", "networks")
-                network = _architecture(train["network"], layers, content["fetch"])
+                network = _architecture(train["network"], layers, content.get("fetch"))
                 overrides = {key: value for key, value in train.items() if value is not None}
                 completed = {"parameter_budget": None, **recipe, **overrides}
                 return {**content, "train": completed | {"architecture": network.model_dump()}}
@@ -128,8 +125,12 @@ def _chosen(content: dict[str, Any], key: str, section: str) -> dict[str, Any]:
     return entries[name] if isinstance(entries[name], dict) else {}
 
 
-def _architecture(name: str, layers: Mapping[str, Any], fetch: Mapping[str, Any]) -> Architecture:
-    images = {"side": fetch.get("side"), "classes": len(fetch.get("classes") or ())}
+def _architecture(name: str, layers: Mapping[str, Any], fetch: Any) -> Architecture:
+    match fetch:
+        case {"side": side, "classes": [*classes]}:
+            images = {"side": side, "classes": len(classes)}
+        case _:  # reported for itself
+            images = {"side": MNIST_SIDE, "classes": MNIST_CLASSES}
     try:
         return Architecture.model_validate({**layers, **images})
     except ValidationError as error:
