@@ -18,6 +18,7 @@ from workspace import inside
 from faults.case import ERROR, Case, NotRunError, Outcome, assert_no_traceback, call, generator
 from faults.templates import Templates, copy_complete, files_below
 from mnist12k.files import read_yaml
+from mnist12k.params import Params
 from mnist12k.paths import PARAMS
 
 SECONDS = 5  # within which the line must appear
@@ -209,7 +210,7 @@ def cases(templates: Templates, folder: Path, seed: int, per_key: int) -> Iterat
     for number, (name, write) in enumerate(every):
         command = COMMANDS[number % len(COMMANDS)]
         label = f"{name}: mnist12k {command}"
-        lines = 8 if any(part in name for part in SEVERAL) else 1
+        lines = len(Params.model_fields) if any(part in name for part in SEVERAL) else 1
         yield Case(ROW, label, partial(check, complete, call_here, command, write, lines))
         if number % 16 == 0:
             own_process = partial(check, complete, start, "fetch", write, lines)
