@@ -78,19 +78,20 @@ def test_a_change_inside_the_room_makes_a_training_stale(trained: Project, file:
     assert after[1] != before[1]
 
 
-def test_a_change_to_its_own_recipe_makes_a_training_stale(trained: Project) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("    ema_decay: 0.998", "    ema_decay: 0.997", "recipes.best"),
+        ("    - {channels: 32}", "    - {channels: 31}", "networks.reference"),
+    ],
+)
+def test_a_change_to_its_own_recipe_or_network_makes_a_training_stale(
+    trained: Project, old: str, new: str, key: str
+) -> None:
     before = state(trained)
-    trained.edit("    ema_decay: 0.998", "    ema_decay: 0.997")
+    trained.edit(old, new)
     after = state(trained)
-    assert "recipes.best" in after[0]
-    assert after[1] != before[1]
-
-
-def test_a_change_to_its_own_network_makes_a_training_stale(trained: Project) -> None:
-    before = state(trained)
-    trained.edit("    - {channels: 32}", "    - {channels: 31}")
-    after = state(trained)
-    assert "networks.reference" in after[0]
+    assert key in after[0]
     assert after[1] != before[1]
 
 

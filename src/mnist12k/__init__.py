@@ -1,1 +1,1 @@
-"""An experiment-tracked pipeline around one 12,442-parameter network."""
+"""An experiment-tracked pipeline around one small network."""

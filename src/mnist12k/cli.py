@@ -77,11 +77,11 @@ def backprop() -> None:
 
 @mnist12k.command(section=PIPELINE)
 def train() -> None:
-    """Train the 12,442-parameter CNN.
+    """Train the CNN.
 
-    Trains by the sections train and recipes of params.yaml, on the accelerator if there is one, and
-    writes models/cnn.pt and reports/train. Every epoch is logged to MLflow when it ends. An
-    interrupted training resumes from its last completed epoch.
+    Trains by the sections train, networks and recipes of params.yaml, on the accelerator if there
+    is one, and writes models/cnn.pt and reports/train. Every epoch is logged to MLflow when it
+    ends. An interrupted training resumes from its last completed epoch.
     """
     from mnist12k.stages.train import run
     from mnist12k.tracking.runs import live_run

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from mnist12k.backprop.settings import Backprop
 from mnist12k.cnn.architecture import Architecture, Layers
 from mnist12k.cnn.settings import ONE_RATE, RATE_PER_BLOCK, Recipe, Train
-from mnist12k.digits.settings import Fetch
+from mnist12k.digits.settings import CLASSES, SIDE, Fetch
 from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
@@ -18,8 +18,6 @@ from mnist12k.search.settings import SearchSettings, Tune
 from mnist12k.search.space import corners, parse_space
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
-
-MNIST_SIDE, MNIST_CLASSES = 28, 10
 
 
 class Params(Section):
@@ -65,6 +63,11 @@ class Params(Section):
         for key, name in [*named, ("tune.recipe =", self.tune.recipe)]:
             if name not in self.recipes:
                 raise ValueError(f"{key} {name!r}: allowed: {_listed(self.recipes)}")
+        for name in self.seeds.recipes:
+            try:  # with the network, which a recipe by itself does not know
+                Train.model_validate(self.train.model_dump() | self.recipes[name].model_dump())
+            except ValidationError as error:
+                raise ValueError(f"recipes.{name}: {_explain(error.errors()[0], Train)}") from error
         return self
 
     @model_validator(mode="after")
@@ -73,12 +76,12 @@ class Params(Section):
             space = parse_space(self.tune.space)
         except ValueError as error:
             raise ValueError(f"tune.space: {error}") from error
-        start = self.recipes[self.tune.recipe].model_dump()
+        search = SearchSettings(self.tune, self.recipes[self.tune.recipe], self.train)
         for point in corners(space):
             try:
-                Recipe.model_validate(start | point)
+                search.for_point(point, self.tune.seed)
             except ValidationError as error:
-                raise ValueError(f"tune.space: {_explain(error.errors()[0], Recipe)}") from error
+                raise ValueError(f"tune.space: {_explain(error.errors()[0], Train)}") from error
             shared = {"epochs", "batch_size", "interpolation"} & set(point)
             if self.tune.together > 1 and shared:
                 raise ValueError(f"tune.space: {min(shared)}: trials together must agree in it")
@@ -130,7 +133,7 @@ def _architecture(name: str, layers: Mapping[str, Any], fetch: Any) -> Architect
         case {"side": side, "classes": [*classes]}:
             images = {"side": side, "classes": len(classes)}
         case _:  # reported for itself
-            images = {"side": MNIST_SIDE, "classes": MNIST_CLASSES}
+            images = {"side": SIDE, "classes": CLASSES}
     try:
         return Architecture.model_validate({**layers, **images})
     except ValidationError as error:

@@ -56,6 +56,7 @@ def test_onnx_computes_what_pytorch_computes_for_any_number_of_images(workspace:
         assert np.abs(logits - expected).max() < 1e-4
     properties = {entry.key: entry.value for entry in onnx.load(str(ONNX_MODEL)).metadata_props}
     assert "20x20" in properties["preprocessing"]
+    assert "A 12,442-parameter network" in properties["description"]
     assert set(properties) == {"description", "input", "preprocessing", "output"}
     assert MODEL_CARD.is_file()
 

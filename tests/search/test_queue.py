@@ -4,6 +4,7 @@ from typing import Any
 
 import optuna
 import pytest
+from networks import LOADED
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -51,10 +52,12 @@ def journal_storage(path: str) -> JournalStorage:
     return JournalStorage(JournalFileBackend(path))
 
 
-def test_a_study_is_identified_by_its_space_and_data(settings: SearchSettings) -> None:
+def test_a_study_is_identified_by_its_space_network_and_data(settings: SearchSettings) -> None:
     digest = study_digest(settings)
     assert study_digest(with_tune(settings, trials=99, workers=1, sampler="random")) == digest
     assert study_digest(with_tune(settings, seed=2)) != digest
+    other = settings.train.model_copy(update={"architecture": LOADED.architecture("vgg")})
+    assert study_digest(settings._replace(train=other)) != digest
     assert study_digest(with_tune(settings, space={"dropout": [0, 0.1]})) != digest
     assert open_study(settings).study_name.endswith(digest[:8])
     path = Path("data/mnist/MNIST/raw/train-labels-idx1-ubyte")

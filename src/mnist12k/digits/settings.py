@@ -9,6 +9,7 @@ from mnist12k.files import Section
 
 RAW = Path("MNIST/raw")  # where torchvision looks below its root
 TRAINING_IMAGES = 60_000
+SIDE, CLASSES = 28, 10  # of the images, in pixels; of the labels
 IDX_FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -28,8 +29,10 @@ Name = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=
 class Fetch(Section):
     """What the images show, where the four IDX files come from, and their digests."""
 
-    side: int = Field(ge=1, le=1024)  # of the square images, in pixels
-    classes: Annotated[tuple[Name, ...], Strict(False), Field(min_length=2, max_length=10_000)]
+    side: int = Field(ge=SIDE, le=SIDE)  # of the square images, in pixels
+    classes: Annotated[
+        tuple[Name, ...], Strict(False), Field(min_length=CLASSES, max_length=CLASSES)
+    ]
     source: str = Field(min_length=1)
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 

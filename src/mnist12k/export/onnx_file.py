@@ -17,7 +17,6 @@ BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
 TOLERANCE = 1e-4  # of a logit; the order of summation differs
 DESCRIPTION = {
-    "description": "A 12,442-parameter network for handwritten digits, trained on MNIST.",
     "input": "images: float32 of shape (n, 1, 28, 28) in [0, 1], 0 the background, 1 the ink",
     "preprocessing": "MNIST's: grey levels divided by 255, light ink on a dark ground; the ink's "
     "bounding box scaled into 20x20 with its aspect ratio kept, smoothly, and put into 28x28 so "
@@ -50,7 +49,9 @@ def export_onnx(network: Network, path: Path, images: Tensor) -> float:
     assert program is not None
     model = program.model_proto
     _remove_source_lines(model)
-    onnx.helper.set_model_props(model, DESCRIPTION)
+    parameters = network.architecture.parameters()
+    what = f"A {parameters:,}-parameter network for handwritten digits, trained on MNIST."
+    onnx.helper.set_model_props(model, {"description": what} | DESCRIPTION)
     with atomic_write(path) as temporary:
         onnx.save(model, str(temporary))
         return check_onnx(temporary, network, images)

@@ -197,7 +197,7 @@ def _judge(champion: ModelVersion | None, predictions: DataFrame, level: float) 
 
 
 def _ensure_model(client: MlflowClient) -> None:
-    description = "The 12,442-parameter network on MNIST."
+    description = "Small networks trained on MNIST."
     try:
         client.create_registered_model(REGISTERED_MODEL, description=description)
     except MlflowException as error:
