@@ -74,7 +74,7 @@ def _provenance(
             "trained on": trained.device,
             "training time in seconds": trained.seconds,
         },
-        "Training settings": train.model_dump(exclude_none=True),
+        "Training settings": train.model_dump(exclude_none=True, exclude={"architecture"}),
         "SHA-256 of the data": fetch.sha256,
         "Versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
