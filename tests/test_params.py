@@ -2,11 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from mnist12k.cnn.settings import Recipe
 from mnist12k.errors import UserError
 from mnist12k.files import read_yaml
-from mnist12k.params import load_params
+from mnist12k.params import Params, load_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -146,6 +147,25 @@ def test_a_mistake_in_the_chosen_recipe_is_reported_once(tmp_path: Path) -> None
     path.write_text(PARAMS.replace("ema_decay: 0.998", "ema_decay: 1", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"recipes\.best\.ema_decay = 1: it should be less than 1$"):
         load_params(path)
+
+
+@pytest.mark.parametrize("section", Params.model_fields)
+@pytest.mark.parametrize("wrong", ["missing", "null", "text", "[]", "{}", "1"])
+def test_a_section_that_is_none_is_one_line_of_its_own(
+    tmp_path: Path, section: str, wrong: str
+) -> None:
+    content = YAML(typ="safe").load(PARAMS)
+    del content[section]
+    lines = "" if wrong == "missing" else f"{section}: {wrong}\n"
+    path = tmp_path / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(content, file)
+        file.write(lines)
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    explained = str(caught.value).splitlines()
+    assert all(section in line for line in explained), caught.value
+    assert len(explained) == 1 or wrong == "{}"  # which lacks every key
 
 
 def test_the_projects_own_params_are_valid() -> None:

@@ -48,7 +48,7 @@ def make_pipe(path: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": write(b""),
-    "half": change(lambda content: content[: len(content) // 2]),
+    "half": change(lambda content: content[: content.rindex(b":", 0, len(content) // 2)]),
     "last line torn": change(lambda content: content[:-3]),
     "NUL bytes": change(lambda content: bytes(len(content))),
     "NUL bytes at the end": change(lambda content: content[:600] + bytes(400)),

@@ -107,7 +107,7 @@ def load_params(path: Path = PARAMS) -> Params:
         problems = error.errors()
         # A problem of the chosen recipe recurs in `train`, which it completes: report it once.
         in_recipes = {(p["loc"][2:], p["msg"]) for p in problems if p["loc"][:1] == ("recipes",)}
-        if any(problem["loc"] == ("recipes",) for problem in problems):  # there are none
+        if {("recipes",), ("networks",)} & {problem["loc"] for problem in problems}:  # incomplete
             problems = [problem for problem in problems if problem["loc"][:1] != ("train",)]
         locations = [_location(problem) for problem in problems]
         lines = [
@@ -123,6 +123,8 @@ def load_params(path: Path = PARAMS) -> Params:
 def _chosen(content: dict[str, Any], key: str, section: str) -> dict[str, Any]:
     """Return the entry of a section that a key of `train` names; raise ValueError without one."""
     name, entries = content["train"].get(key), content[section]
+    if not entries:
+        raise ValueError(f"{section} is empty")
     if not isinstance(name, str) or name not in entries:
         raise ValueError(f"train.{key} = {name!r}: allowed: {_listed(entries)}")
     return entries[name] if isinstance(entries[name], dict) else {}
