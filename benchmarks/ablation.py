@@ -18,13 +18,12 @@ from common import DATA, ROOT, VALIDATION_SIZE
 from scipy import stats
 
 from mnist12k.cnn.fit import fit
-from mnist12k.cnn.network import new_network
+from mnist12k.cnn.network import for_images, new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.files import read_table, write_table
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
-from mnist12k.stages.seeds import training_settings
 
 RESULTS = Path(__file__).with_suffix(".csv")
 SEEDS = range(1, 6)
@@ -55,7 +54,9 @@ class Row(NamedTuple):
 def main() -> None:
     """Run the missing trainings, then print the table."""
     params = load_params(ROOT / PARAMS)
-    recipe = params.recipes["best"]
+    recipe = params.training("reference", "best").model_copy(
+        update={"device": "cpu", "validation_size": VALIDATION_SIZE}
+    )
     rows: list[Row] = []
     if RESULTS.is_file():
         table = read_table(RESULTS, Row.__annotations__)
@@ -63,7 +64,7 @@ def main() -> None:
     done = {(row.removed, row.seed) for row in rows}
     changed = {removed: recipe.model_copy(update=new) for removed, new in CHANGES.items()}
     todo = [
-        (removed, training_settings("best", seed, VALIDATION_SIZE, changed[removed], params.train))
+        (removed, changed[removed].model_copy(update={"seed": seed}))
         for seed in SEEDS  # the outer loop, so that an unfinished table compares equal seeds
         for removed in CHANGES
         if (removed, seed) not in done
@@ -80,8 +81,10 @@ def train_once(task: tuple[str, Train]) -> Row:
     """Train on one thread, and evaluate on the hold-out set."""
     removed, settings = task
     torch.set_num_threads(1)
+    digits = load_training_digits(DATA, settings.architecture)
+    settings = for_images(settings, digits.images)
     network = new_network(settings, torch.device("cpu"))
-    history = fit(network, *split(load_training_digits(DATA), VALIDATION_SIZE), settings)
+    history = fit(network, *split(digits, VALIDATION_SIZE), settings)
     last = history[-1]
     assert last.validation_loss is not None
     assert last.validation_accuracy is not None

@@ -24,26 +24,27 @@ from typing import Any
 import torch
 from common import DATA, ROOT, VALIDATION_SIZE, command, machine
 
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.device import device_name, pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, load_training_digits
-from mnist12k.digits.settings import RAW, TRAINING_IMAGES
+from mnist12k.digits.settings import RAW
 from mnist12k.files import write_json
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
 from mnist12k.search import fused
-from mnist12k.stages.seeds import training_settings
 
+TRAINING_IMAGES = 60_000
 LAYOUTS = {"channels_last": torch.channels_last, "channels_first": torch.contiguous_format}
 
 
-def digits(count: int) -> Digits:
+def digits(count: int, kind: Architecture) -> Digits:
     """Return training images, MNIST's or random ones."""
     if (DATA / RAW).is_dir():
-        return load_training_digits(DATA).subset(torch.arange(count))
+        return load_training_digits(DATA, kind).subset(torch.arange(count))
     images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
     return Digits(images, torch.randint(0, 10, (count,)))
 
@@ -55,7 +56,7 @@ def seconds_per_step(history: list[Epoch], steps: int) -> float:
 
 def train_one(settings: Train, steps: int, device: torch.device) -> float:
     """Train one model; return the seconds per step."""
-    training = digits(steps * settings.batch_size)
+    training = digits(steps * settings.batch_size, settings.architecture)
     network = new_network(settings, device)
     nothing = training.subset(torch.arange(0))
     return seconds_per_step(fit(network, training, nothing, settings), steps)
@@ -69,7 +70,7 @@ def train_on_one_thread(settings: Train, steps: int) -> float:
 
 def train_fused(settings: list[Train], steps: int, device: torch.device) -> float:
     """Train models as one program; return the seconds per step of all of them together."""
-    training = digits(steps * settings[0].batch_size)
+    training = digits(steps * settings[0].batch_size, settings[0].architecture)
     networks = [new_network(each, device) for each in settings]
     nothing = training.subset(torch.arange(0))
     return seconds_per_step(fused.fit_fused(networks, training, nothing, settings)[0], steps)
@@ -89,8 +90,10 @@ def main() -> None:
     steps = options.steps or (20 if on_cpu else 100)
     counts = options.models or ([1, 4, 16] if on_cpu else [1, 4, 16, 64, 256])
     params = load_params(ROOT / PARAMS)
-    fast = params.recipes["fast"].model_copy(update={"dropout": options.dropout, "epochs": 4})
-    recipe = training_settings("fast", 1, VALIDATION_SIZE, fast, params.train)
+    changes = {"dropout": options.dropout, "epochs": 4, "seed": 1, "device": "cpu"}
+    recipe = params.training("reference", "fast").model_copy(
+        update=changes | {"validation_size": VALIDATION_SIZE}
+    )
     steps_per_epoch = math.ceil((TRAINING_IMAGES - VALIDATION_SIZE) / recipe.batch_size)
     rows: list[dict[str, Any]] = []
 

@@ -46,9 +46,10 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from mnist12k.cnn import fit
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.augment import augment
 from mnist12k.cnn.device import be_deterministic, device_name, pick_device
-from mnist12k.cnn.network import MEAN, STD, new_network, to_unit_range
+from mnist12k.cnn.network import for_images, new_head, new_network, to_unit_range
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import SPLIT_SEED, load_training_digits, split
 from mnist12k.params import load_params
@@ -57,26 +58,52 @@ from mnist12k.paths import PARAMS
 METHODS = ("plain_loop_0_workers", "plain_loop_2_workers", "tensor_loop", "ours")
 ACCELERATED = ("accelerated", "accelerated_without_graph", "accelerated_deterministic")
 ROUNDS = 3
+MEAN, STD = 0.1307, 0.3081  # of MNIST, for the plain loops
 
 
-def plain_network(dropout: float) -> nn.Module:
-    """Return the seven convolutions as PyTorch's layers."""
+class PlainNetwork(nn.Module):
+    """The network as PyTorch's own layers."""
 
-    def block(before: int, after: int, padding: int, pool: bool = False) -> list[nn.Module]:
-        layers = [nn.Conv2d(before, after, 3, padding=padding), nn.BatchNorm2d(after), nn.ReLU()]
-        return [*layers, *([nn.MaxPool2d(2)] if pool else []), nn.Dropout(dropout)]
+    def __init__(self, layers: Architecture, dropout: float) -> None:
+        super().__init__()
+        self.layers = layers
+        shapes = layers.shapes()
+        self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
+        self.shortcuts = nn.ModuleList()
+        for index, (before, block) in enumerate(zip(shapes[:-1], layers.blocks, strict=True)):
+            convolution = nn.Conv2d(
+                before.channels, block.channels, block.kernel, padding=block.padding
+            )
+            self.convolutions.append(convolution)
+            self.norms.append(nn.BatchNorm2d(block.channels))
+            source = layers.shortcut(index)
+            if block.projection and source:
+                projection = nn.Conv2d(source.channels, block.channels, 1)
+                self.shortcuts.append(nn.Sequential(projection, nn.BatchNorm2d(block.channels)))
+            else:
+                self.shortcuts.append(nn.Identity())
+        self.dropout = nn.Dropout(dropout)
+        self.head = new_head(layers, shapes[-1])
 
-    return nn.Sequential(
-        *block(1, 8, 1),
-        *block(8, 8, 1),
-        *block(8, 8, 1, pool=True),
-        *block(8, 16, 1),
-        *block(16, 16, 0, pool=True),
-        *block(16, 32, 0),
-        nn.Conv2d(32, 10, 3),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images to logits."""
+        entered = []
+        for block, convolution, norm, shortcut in zip(
+            self.layers.blocks, self.convolutions, self.norms, self.shortcuts, strict=True
+        ):
+            entered.append(x)
+            x = norm(convolution(x))
+            if block.residual:
+                x = x + shortcut(entered[-block.residual])
+            x = F.relu(x)
+            x = self.dropout(F.max_pool2d(x, 2) if block.pool else x)
+        match self.layers.head.kind:
+            case "convolution":
+                return self.head(x).mean(dim=(2, 3))
+            case "average":
+                return self.head(x.mean(dim=(2, 3)))
+            case "dense":
+                return self.head(x.flatten(1))
 
 
 def pil_batches(recipe: Train, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -103,7 +130,8 @@ class TensorBatches:
 
     def __init__(self, recipe: Train) -> None:
         self.recipe = recipe
-        self.digits, _ = split(load_training_digits(DATA), recipe.validation_size)
+        digits = load_training_digits(DATA, recipe.architecture)
+        self.digits, _ = split(digits, recipe.validation_size)
         self.generator = torch.Generator().manual_seed(recipe.seed)
 
     def __len__(self) -> int:
@@ -123,7 +151,7 @@ def loop_seconds(
     if isinstance(recipe.dropout, tuple):
         raise SystemExit("the plain loop has one dropout rate for all blocks")
     torch.manual_seed(recipe.seed)
-    network = plain_network(recipe.dropout)
+    network = PlainNetwork(recipe.architecture, recipe.dropout)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=recipe.learning_rate,
@@ -165,8 +193,9 @@ def loop_seconds(
 
 def fit_seconds(recipe: Train, device: torch.device) -> list[float]:
     """Train by `fit`, without a hold-out set, as the loops do; return the seconds per epoch."""
-    training, validation = split(load_training_digits(DATA), recipe.validation_size)
-    network = new_network(recipe, device)
+    digits = load_training_digits(DATA, recipe.architecture)
+    training, validation = split(digits, recipe.validation_size)
+    network = new_network(for_images(recipe, digits.images), device)
     nothing = validation.subset(torch.arange(0))
     return [epoch.seconds for epoch in fit.fit(network, training, nothing, recipe)]
 
@@ -224,13 +253,10 @@ def measure_in_turn(tasks: list[tuple[str, Train]]) -> list[dict[str, float]]:
 
 def compare(recipe: str) -> dict[str, Any]:
     """Measure all methods by this recipe, and `reference` in the plain loop against `fast`."""
-    # It imports packages that the measured processes do without: they would add to the memory.
-    from mnist12k.stages.seeds import training_settings
-
     params = load_params(ROOT / PARAMS)
+    own = {"seed": 1, "device": "cpu", "validation_size": VALIDATION_SIZE}
     recipes = {
-        name: training_settings(name, 1, VALIDATION_SIZE, each, params.train)
-        for name, each in params.recipes.items()
+        name: params.training("reference", name).model_copy(update=own) for name in params.recipes
     }
     tasks = [(method, recipes[recipe]) for method in METHODS]
     tasks += [(METHODS[0], recipes["reference"]), ("ours", recipes["fast"])]

@@ -10,6 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from networks import REFERENCE
 from project import ROOT, Project, copy_workspace, create_project
 from workspace import inside, make_workspace, train_and_evaluate
 
@@ -83,7 +84,7 @@ def small_training_digits(idx_folder: Path, tmp_path_factory: pytest.TempPathFac
     raw = root / RAW
     raw.parent.mkdir(parents=True)
     raw.symlink_to(idx_folder, target_is_directory=True)
-    return load_training_digits(root)
+    return load_training_digits(root, REFERENCE)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,11 @@ from typing import Any
 
 from project import ROOT
 
-from mnist12k.cnn.architecture import Architecture
+from mnist12k.cnn.architecture import DIGITS, Architecture
 from mnist12k.cnn.network import Network
 from mnist12k.cnn.settings import Train
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
-from mnist12k.stages.seeds import training_settings
 
 LOADED = load_params(ROOT / PARAMS)
 REFERENCE = LOADED.architecture("reference")
@@ -22,14 +21,14 @@ def reference(dropout: float | Sequence[float] = 0.0) -> Network:
 
 def by_recipe(name: str, seed: int, validation_size: int, /, **changes: object) -> Train:
     """Return a training of the reference network by a recipe, with some settings changed."""
-    settings = training_settings(name, seed, validation_size, LOADED.recipes[name], LOADED.train)
-    return settings.model_copy(update=changes)
+    own = {"seed": seed, "device": "cpu", "validation_size": validation_size}
+    return LOADED.training("reference", name).model_copy(update=own | changes)
 
 
 def architecture(*blocks: dict[str, Any], **head: Any) -> Architecture:
     """Return an architecture for MNIST."""
     return Architecture.model_validate(
-        {"side": 28, "classes": 10, "blocks": blocks, "head": {"kind": "convolution"} | head}
+        {"side": 28, "classes": DIGITS, "blocks": blocks, "head": {"kind": "convolution"} | head}
     )
 
 

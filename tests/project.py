@@ -29,6 +29,11 @@ CONTRACT = [
     "reports/evaluate/predictions.csv",
     "reports/evaluate/confusion_matrix.png",
 ]
+# Replaces the pairs of the seeds study and their number of seeds.
+SMALL_SEEDS = (
+    "reference: [fast, best, reference]\n    vgg: [best]\n    resnet: [best]\n  count: 20",
+    "reference: [fast]\n  count: 3",
+)
 SMALL = {
     "epochs: null": "epochs: 2",
     "validation_size: 5000": "validation_size: 100",

@@ -16,7 +16,7 @@ from mnist12k.errors import UserError
 from mnist12k.outputs import RESULTS
 from mnist12k.params import load_params
 from mnist12k.paths import BEST_PARAMS, PARAMS
-from mnist12k.stages.seeds import RECIPES, earlier_results
+from mnist12k.stages.seeds import IDENTITIES, earlier_results
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_a_missing_report_is_named_with_the_command_that_writes_it(
         assert f"reports/{file} is missing; `mnist12k {path.parent.name}` writes it" in line
 
 
-@pytest.mark.parametrize("file", [RESULTS, RECIPES])
+@pytest.mark.parametrize("file", [RESULTS, IDENTITIES])
 @given(damage=st.sampled_from([truncated, garbled, DAMAGES["empty"]]), fraction=st.floats(0, 0.9))
 def test_damaged_results_of_the_seeds_study_are_never_trained_over(
     complete: Path, file: Path, damage: Callable[[bytes, float], bytes], fraction: float
@@ -89,7 +89,7 @@ def test_damaged_results_of_the_seeds_study_are_never_trained_over(
         file.write_bytes(left)
         try:
             with pytest.raises(UserError, match=str(file)):
-                earlier_results({name: {} for name in params.seeds.recipes})
+                earlier_results([params.training(*pair) for pair in params.seeds.pairs()])
         finally:
             file.write_bytes(content)
 

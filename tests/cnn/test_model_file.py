@@ -15,12 +15,12 @@ from networks import REFERENCE, SMALL, reference
 from PIL import Image
 
 from mnist12k.cli import main
-from mnist12k.cnn.architecture import Architecture
+from mnist12k.cnn.architecture import DIGITS, Architecture
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.model_file import load_network, save_network
 from mnist12k.cnn.network import Network
 from mnist12k.errors import UserError
-from mnist12k.photos.predict import predict
+from mnist12k.photos.predict import Model, predict
 
 CPU = torch.device("cpu")
 
@@ -226,7 +226,7 @@ def test_logits_that_are_not_finite_are_a_failure_and_no_digit(
     with pytest.raises(UserError, match="1 of 1 could not be classified"):
         predict(
             [str(picture)],
-            lambda images: np.full((len(images), 10), np.nan, dtype=np.float32),
+            Model(28, DIGITS, lambda x: np.full((len(x), 10), np.nan, dtype=np.float32)),
             as_json=as_json,
         )
     output = capsys.readouterr()

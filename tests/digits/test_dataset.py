@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL_TEST, SMALL_TRAINING
+from networks import REFERENCE
 
 from mnist12k.digits.dataset import Digits, load_test_digits, load_training_digits, split
 from mnist12k.digits.settings import RAW
@@ -19,7 +20,7 @@ def root(tmp_path: Path, idx_folder: Path) -> Path:
 
 
 def test_each_part_has_its_own_images_and_labels(root: Path) -> None:
-    training, test = load_training_digits(root), load_test_digits(root)
+    training, test = load_training_digits(root, REFERENCE), load_test_digits(root, REFERENCE)
     assert training.images.shape == (SMALL_TRAINING, 28, 28)
     assert test.images.shape == (SMALL_TEST, 28, 28)
     assert training.images.dtype == torch.uint8
@@ -28,21 +29,21 @@ def test_each_part_has_its_own_images_and_labels(root: Path) -> None:
 
 def test_an_absent_file_is_named_with_what_brings_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte is missing; .dvc repro fetch"):
-        load_training_digits(tmp_path)
+        load_training_digits(tmp_path, REFERENCE)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"<html>", b"\0\0\x08\x03" + b"\0\0\0\x02" * 3])
 def test_a_damaged_file_is_named(root: Path, content: bytes) -> None:
     (root / RAW / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(UserError, match="train-images-idx3-ubyte is damaged"):
-        load_training_digits(root)
+        load_training_digits(root, REFERENCE)
 
 
 def test_images_and_labels_of_different_number_are_an_error(root: Path) -> None:
     labels = root / RAW / "t10k-labels-idx1-ubyte"
     labels.write_bytes((root / RAW / "train-labels-idx1-ubyte").read_bytes())
     with pytest.raises(UserError, match=rf"t10k has images.*{SMALL_TRAINING} labels"):
-        load_test_digits(root)
+        load_test_digits(root, REFERENCE)
 
 
 def numbered(count: int) -> Digits:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import REFERENCE
 
 from mnist12k.cli import main
 from mnist12k.cnn.model_file import load_network
@@ -22,7 +23,7 @@ from mnist12k.paths import MODEL_CARD, ONNX_MODEL
 
 @pytest.mark.usefixtures("workspace")
 def test_the_card_has_the_figures_of_the_reports() -> None:
-    write_model_card(load_params().train, "cpu")
+    write_model_card(load_params().train, "MNIST", "cpu")
     card = MODEL_CARD.read_text(encoding="utf-8")
     metrics = read_evaluate_metrics()
     accuracy = f"{metrics.test_accuracy:.2%}"
@@ -30,7 +31,7 @@ def test_the_card_has_the_figures_of_the_reports() -> None:
     assert f"| test accuracy | {accuracy} | {interval} |" in card
     assert f"| none | {accuracy} | {interval} |" in card
     assert "12,442 parameters" in card
-    assert "**Every image gets a digit.**" in card
+    assert "**Every image gets a class.**" in card
     assert max(map(len, card.splitlines())) <= 140
 
 
@@ -38,14 +39,14 @@ def test_the_card_has_the_figures_of_the_reports() -> None:
 def test_a_card_of_another_model_than_the_evaluated_one_is_refused() -> None:
     write_json(EVALUATE_METRICS, read_evaluate_metrics().model_dump() | {"model_md5": "0" * 32})
     with pytest.raises(UserError, match="is of another model"):
-        write_model_card(load_params().train, "cpu")
+        write_model_card(load_params().train, "MNIST", "cpu")
 
 
 def test_onnx_computes_what_pytorch_computes_for_any_number_of_images(workspace: Path) -> None:
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     assert main(["export"]) == 0
-    images = to_unit_range(load_test_digits(workspace / "data/mnist").images)
+    images = to_unit_range(load_test_digits(workspace / "data/mnist", REFERENCE).images)
     session = runtime.InferenceSession(str(ONNX_MODEL))
     network = load_network(Path("models/cnn.pt"), torch.device("cpu"))
     for count in (1, 3, 64):
@@ -64,8 +65,8 @@ def test_onnx_computes_what_pytorch_computes_for_any_number_of_images(workspace:
 def test_an_onnx_file_has_no_paths_of_the_machine_that_wrote_it(workspace: Path) -> None:
     pytest.importorskip("onnxscript")
     network = load_network(Path("models/cnn.pt"), torch.device("cpu"))
-    images = load_test_digits(Path("data/mnist")).images
-    export_onnx(network, workspace / "plain.onnx", images)
+    images = load_test_digits(Path("data/mnist"), REFERENCE).images
+    export_onnx(network, workspace / "plain.onnx", images, "MNIST")
     content = (workspace / "plain.onnx").read_bytes()
     assert b".py" not in content
     assert str(Path.home()).encode() not in content
@@ -75,8 +76,8 @@ def test_an_onnx_file_of_another_network_is_refused(workspace: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     network = load_network(Path("models/cnn.pt"), torch.device("cpu"))
-    images = load_test_digits(Path("data/mnist")).images
-    export_onnx(network, workspace / "one.onnx", images)
+    images = load_test_digits(Path("data/mnist"), REFERENCE).images
+    export_onnx(network, workspace / "one.onnx", images, "MNIST")
     with torch.no_grad():
         next(network.head.parameters()).add_(0.1)
     with pytest.raises(UserError, match="differs from PyTorch at batch size 1: by"):
@@ -92,7 +93,7 @@ def test_an_export_that_fails_replaces_neither_the_onnx_file_nor_the_model_card(
     metrics = Path("reports/train/metrics.json")
     metrics.write_bytes(metrics.read_bytes()[:-3])
     with pytest.raises(UserError, match=r"^reports/train/metrics.json is damaged"):
-        export(params.train, "cpu")
+        export(params.train, "MNIST", "cpu")
     assert [path.read_text() for path in (ONNX_MODEL, MODEL_CARD)] == ["old", "old"]
 
 

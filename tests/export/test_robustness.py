@@ -3,7 +3,7 @@ import torch
 from networks import reference
 
 from mnist12k.digits.dataset import Digits
-from mnist12k.export.robustness import changes, measure_digits, measure_no_digits
+from mnist12k.export.robustness import changes, measure_images, measure_noise
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_every_change_gives_images_and_the_same_ones_each_time(digits: Digits) -
 def test_what_is_measured_are_counts_and_probabilities(digits: Digits) -> None:
     torch.manual_seed(0)
     network = reference().eval()
-    for condition in measure_digits(network, digits):
+    for condition in measure_images(network, digits):
         assert 0 <= condition.correct <= condition.total == 8
         assert 0.1 <= condition.confidence <= 1
-    empty, *_, noise = measure_no_digits(network, torch.device("cpu"), count=5)
+    empty, *_, noise = measure_noise(network, torch.device("cpu"), count=5)
     assert (empty.total, noise.total) == (1, 5)
     assert 0.1 <= noise.confidence <= 1

@@ -25,7 +25,7 @@ from mnist12k.outputs import RESULTS
 from mnist12k.params import load_params
 from mnist12k.paths import BEST_PARAMS, CHECKPOINTS, LOCK, MODEL, PIPELINE
 from mnist12k.stages import train
-from mnist12k.stages.seeds import RECIPES
+from mnist12k.stages.seeds import IDENTITIES
 
 Damage = Callable[[bytes, float], bytes | None]  # at a place from 0 to 1; None: a folder
 Content = Callable[[bytes, float], bytes]
@@ -113,7 +113,7 @@ def readings() -> Iterator[Reading]:
                     yield Reading(command, f"reports/{name}", ends, FOLDER)
     yield Reading("publish", "reports/evaluate/predictions.csv", "error", LINES)
     yield Reading("tune --apply", str(BEST_PARAMS), "error", LINES | FOLDER)
-    for path in (RESULTS, RECIPES):
+    for path in (RESULTS, IDENTITIES):
         yield Reading("seeds", str(path), "error", LINES)
     for name in ("fused.json", "training.json"):
         yield Reading("report", f"benchmarks/{name}", "error", LINES | FOLDER)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from project import Project
+from project import SMALL_SEEDS, Project
 from tune_command import alive, set_tune
 
 from faults.case import Case, NotRunError, assert_no_traceback, generator
@@ -28,7 +28,6 @@ from mnist12k.tracking.runs import FINGERPRINT
 
 REPRO = ("make", "-o", ".venv/.installed", "repro")  # -o: it is installed
 SMALL_SEARCH = {"trials": 3, "finalists": 1, "finalist_seeds": 2, "workers": 1, "pruner": "none"}
-SMALL_SEEDS = ("recipes: [fast, best, reference]\n  count: 20", "recipes: [fast]\n  count: 3")
 # Seconds, dates, and numbers of trials, which a repeated trial shifts.
 CHANGING = {"seconds", "seconds_mean", "started", "trial", "winner_trial"}
 # Folders whose files are named by digests, processes or at random.

@@ -12,7 +12,7 @@ from mnist12k.report.figures.confusion import confusion_matrix, draw_confusion, 
 from mnist12k.report.figures.curves import draw_curves
 from mnist12k.report.figures.seeds import draw_seeds
 
-DIGITS = st.integers(0, 9)
+DIGITS, CLASSES = st.integers(0, 9), "0123456789"
 
 
 def history(*, validated: bool) -> pd.DataFrame:
@@ -44,24 +44,25 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(DIGITS, DIGITS), min_size=1, max_size=50))
 def test_the_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
-    matrix = confusion_matrix(predictions(pairs))
+    matrix = confusion_matrix(predictions(pairs), CLASSES)
     labels, predicted = zip(*pairs, strict=True)
     assert matrix.to_numpy().tolist() == sklearns(labels, predicted, labels=range(10)).tolist()
-    assert matrix.index.tolist() == list(range(10))
+    assert matrix.index.tolist() == list(CLASSES)
     assert matrix.columns.equals(matrix.index)
 
 
 @pytest.mark.parametrize("mistakes", [0, 3, 30])
 def test_any_number_of_mistakes_can_be_drawn(tmp_path: Path, mistakes: int) -> None:
     table = predictions([(k % 10, k % 10) for k in range(10)] + [(4, 9)] * mistakes)
-    draw_confusion(confusion_matrix(table), tmp_path / "matrix.png")
+    draw_confusion(confusion_matrix(table, CLASSES), tmp_path / "matrix.png")
     images = torch.zeros(len(table), 28, 28, dtype=torch.uint8)
-    draw_mistakes(images, table, tmp_path / "mistakes.png")
+    draw_mistakes(images, table, CLASSES, tmp_path / "mistakes.png")
     assert is_png(tmp_path / "matrix.png")
     assert is_png(tmp_path / "mistakes.png")
 
 
 def test_equal_accuracies_of_several_recipes_can_be_drawn(tmp_path: Path) -> None:
     rows = [("fast", 0.99), ("fast", 0.99), ("fast", 0.98), ("best", 0.995)]
-    draw_seeds(pd.DataFrame(rows, columns=["recipe", "test_accuracy"]), tmp_path / "seeds.png")
+    table = pd.DataFrame(rows, columns=["recipe", "test_accuracy"]).assign(network="vgg")
+    draw_seeds(table, tmp_path / "seeds.png")
     assert is_png(tmp_path / "seeds.png")

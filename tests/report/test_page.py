@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from networks import SMALL
+from networks import REFERENCE, SMALL
 from playwright.sync_api import Browser, Page, expect
 from project import ROOT
 from workspace import inside, search_metrics
@@ -67,10 +67,15 @@ def build_page() -> None:
 def write_seeds_and_search() -> None:
     """Write results of a small seeds study and a small search."""
     results = pd.DataFrame(
-        [Result("fast", seed, 4, None, 0.99 + seed / 1000, 50.0) for seed in (1, 2, 3)]
+        [
+            Result(network, "fast", seed, 4, None, 0.99 + seed * step / 1000, 50.0)
+            for network, step in (("reference", 1), ("vgg", 2))
+            for seed in (1, 2, 3)
+        ]
     )
     write_table(RESULTS, results)
-    seeds.summarise(results, 60_000)
+    trainings = [load_params().training(network, "fast") for network in ("reference", "vgg")]
+    seeds.summarise(results, trainings, 60_000)
     losses = {"validation_loss": [0.03, 0.5, 0.023], "validation_accuracy": [0.99, 0.8, 0.993]}
     trials = {"trial": range(3), "state": ["complete", "pruned", "complete"], **losses}
     write_table(TRIALS, pd.DataFrame({**trials, "epochs": 3, "seconds": 1.5}))
@@ -238,7 +243,7 @@ def test_the_errata_are_those_of_the_derivation(page: Page) -> None:
 
 def test_the_pages_network_is_pytorchs_on_all_test_images(page: Page, folder: Path) -> None:
     with inside(folder):
-        network, digits = load_network(MODEL, CPU), load_test_digits(DATA)
+        network, digits = load_network(MODEL, CPU), load_test_digits(DATA, REFERENCE)
     assert_same_logits(page, network, digits.images)
 
 
@@ -247,7 +252,7 @@ def test_the_page_computes_any_architecture_from_its_list(
     page: Page, folder: Path, name: str
 ) -> None:
     with inside(folder):
-        images = load_test_digits(DATA).images[:100]
+        images = load_test_digits(DATA, REFERENCE).images[:100]
     network = random_network(SMALL[name])
     content = network_data(network)
     page.evaluate("content => { Object.assign(network, readNetwork(content)); }", content)
@@ -340,7 +345,7 @@ def test_the_keyboard_alone_reaches_every_control(page: Page) -> None:
 def test_a_cell_of_the_confusion_matrix_shows_its_images(page: Page, folder: Path) -> None:
     predictions = pd.read_csv(folder / "reports/evaluate/predictions.csv")
     for button in page.locator("[data-cell]").all()[:5]:
-        label, prediction = map(int, button.get_attribute("data-cell") or "")
+        label, prediction = map(int, (button.get_attribute("data-cell") or "").split("-"))
         cell = predictions[
             (predictions["label"] == label) & (predictions["prediction"] == prediction)
         ]

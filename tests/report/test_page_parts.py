@@ -53,14 +53,15 @@ def test_both_accuracies_lie_on_one_scale() -> None:
         test_accuracy_high=0.9973,
         model_md5="1",
     )
-    content = result(evaluated)
+    content = result(evaluated, "MNIST")
     assert content["scale"] == pytest.approx((0.992, 0.998))
     write_up = content["rows"][1]
     assert (write_up.low, write_up.high) == pytest.approx((0.9930, 0.9959), abs=5e-5)
+    assert [row.name for row in result(evaluated, "letters")["rows"]] == ["this network"]
 
 
 def test_the_confusion_matrix_has_all_ten_digits() -> None:
-    cells = confusion(predictions_of([(1, 1, 0.9), (1, 1, 0.9), (4, 9, 0.5)]))
+    cells = confusion(predictions_of([(1, 1, 0.9), (1, 1, 0.9), (4, 9, 0.5)]), "0123456789")
     assert [len(row) for row in cells] == [10] * 10
     assert cells[1][1] == {"count": 2, "shade": 1}
     assert [cell["count"] for cell in cells[4]] == [0] * 9 + [1]

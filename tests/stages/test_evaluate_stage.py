@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from networks import REFERENCE
 from sklearn.metrics import precision_recall_fscore_support
 from workspace import inside
 
@@ -35,7 +36,7 @@ def test_precision_and_recall_are_scikit_learns() -> None:
         zero_division=float("nan"),
     )
     classes = pd.read_csv(EVALUATE_REPORTS / "classes.csv")
-    assert classes["digit"].tolist() == list(range(10))
+    assert classes["class"].tolist() == list(range(10))
     assert classes["images"].tolist() == count.tolist()
     assert classes["recall"].tolist() == pytest.approx(recall.tolist(), rel=1e-6)
     assert classes["precision"].tolist() == pytest.approx(precision.tolist(), rel=1e-6, nan_ok=True)
@@ -43,7 +44,7 @@ def test_precision_and_recall_are_scikit_learns() -> None:
 
 @pytest.mark.usefixtures("evaluated")
 def test_the_metrics_are_those_of_the_model_in_the_file() -> None:
-    digits = load_test_digits(DATA)
+    digits = load_test_digits(DATA, REFERENCE)
     with torch.no_grad():
         logits = load_network(MODEL, torch.device("cpu"))(to_unit_range(digits.images))
     metrics = json.loads(EVALUATE_METRICS.read_text(encoding="utf-8"))

@@ -1,95 +1,120 @@
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from networks import LOADED
 from project import ROOT
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
-from mnist12k.cnn.settings import Recipe
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.settings import RAW
 from mnist12k.files import read_json
-from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummary, read_results
-from mnist12k.params import Params
+from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummaries, SeedsSummary, read_results
 from mnist12k.stages import seeds
 from mnist12k.stages.settings import Seeds
 
-Summaries = dict[str, SeedsSummary]
+BEST = LOADED.training("reference", "best")
+
+
+def trainings(settings: Seeds, **changes: object) -> list[Train]:
+    """Return the trainings of the pairs, each of one epoch, with some settings changed."""
+    pairs = [LOADED.training(*pair) for pair in settings.pairs()]
+    return [each.model_copy(update={"epochs": 1} | changes) for each in pairs]
 
 
 @pytest.fixture
-def study(
-    tmp_path: Path, idx_folder: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Seeds, Mapping[str, Recipe]]:
-    """Two recipes of one epoch and two seeds, in a folder with small data."""
+def study(tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    """Three pairs of network and recipe, with two seeds, in a folder with small data."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/mnist" / RAW).parent.mkdir(parents=True)
     (tmp_path / "data/mnist" / RAW).symlink_to(idx_folder, target_is_directory=True)
-    recipes = {
-        name: recipe.model_copy(update={"epochs": 1}) for name, recipe in params.recipes.items()
-    }
-    small = {"recipes": ("fast", "reference"), "count": 2, "validation_size": 100}
-    return params.seeds.model_copy(update=small), recipes
+    pairs = {"reference": ("fast", "reference"), "resnet": ("fast",)}
+    return Seeds(recipes=pairs, count=2, validation_size=100)
 
 
-def results_of(*accuracies: tuple[str, float]) -> pd.DataFrame:
-    """Return results with these recipes and test accuracies, and the seeds 1, 2, ..."""
+def results_of(*accuracies: float, recipe: str = "best", network: str = "reference") -> Any:
+    """Return results with these test accuracies, from the seeds 1, 2, ..."""
     rows = [
-        seeds.Result(name, seed, 5, None, accuracy, 10)
-        for seed, (name, accuracy) in enumerate(accuracies, start=1)
+        seeds.Result(network, recipe, seed, 5, None, accuracy, 10)
+        for seed, accuracy in enumerate(accuracies, start=1)
     ]
     return pd.DataFrame(rows)
 
 
+def summary(*accuracies: float) -> SeedsSummary:
+    return seeds.summary(results_of(*accuracies), None, BEST, 60_000)
+
+
 @pytest.mark.slow
-def test_a_run_trains_only_what_is_missing(
-    study: tuple[Seeds, Mapping[str, Recipe]], capfd: pytest.CaptureFixture[str]
-) -> None:
-    settings, recipes = study
-    seeds.run(settings, recipes, LOADED.train)
+def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFixture[str]) -> None:
+    seeds.run(study, trainings(study))
     results = read_results()
-    expected = [("fast", 1), ("fast", 2), ("reference", 1), ("reference", 2)]
-    assert list(zip(results["recipe"], results["seed"], strict=True)) == expected
-    assert "4 to go, on 500 images each" in capfd.readouterr().out
+    pairs = [("reference", "fast"), ("reference", "reference"), ("resnet", "fast")]
+    expected = [(*pair, seed) for pair in pairs for seed in (1, 2)]
+    assert [*results[["network", "recipe", "seed"]].itertuples(index=False, name=None)] == expected
+    assert "6 to go, on 500 images each" in capfd.readouterr().out
     assert results["validation_accuracy"].between(0, 1).all()
     assert seeds.FIGURE.stat().st_size > 1000
 
     lines = RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)
     RESULTS.write_text("".join(lines[:-1]), encoding="utf-8")
-    seeds.run(settings, recipes, LOADED.train)
-    assert "3 trainings done, 1 to go" in capfd.readouterr().out
+    seeds.run(study, trainings(study))
+    assert "5 trainings done, 1 to go" in capfd.readouterr().out
     assert RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] == lines[:-1]
     pd.testing.assert_frame_equal(
         read_results().drop(columns="seconds"), results.drop(columns="seconds"), check_exact=True
     )
 
-    changed = recipes["reference"].model_copy(update={"dropout": 0.2})
-    seeds.run(settings, {**recipes, "reference": changed}, LOADED.train)
-    assert "2 trainings done, 2 to go" in capfd.readouterr().out
-    summaries = read_json(SEEDS_METRICS, Summaries)
-    assert {name: each.trainings for name, each in summaries.items()} == {"fast": 2, "reference": 2}
+    fast, reference, resnet = trainings(study)
+    other = LOADED.training("vgg", "fast").architecture  # of the same name, but another network
+    changed = [resnet.model_copy(update={"architecture": other})]
+    seeds.run(study, [fast, reference.model_copy(update={"dropout": 0.2}), *changed])
+    assert "2 trainings done, 4 to go" in capfd.readouterr().out
+    summaries = read_json(SEEDS_METRICS, SeedsSummaries)
+    assert [(name, recipe) for name in summaries for recipe in summaries[name]] == pairs
+    assert summaries["reference"]["fast"].difference is None
+    assert summaries["reference"]["fast"].parameters == 12_442
+    assert summaries["resnet"]["fast"].parameters == other.parameters()
+    difference = summaries["resnet"]["fast"].difference
+    assert difference is not None
+    assert difference.seeds == 2
 
 
 def test_a_summary_has_the_mean_and_its_interval() -> None:
-    summary = seeds.summary(results_of(("best", 0.99), ("best", 0.98)), 60_000)
-    assert summary.test_accuracy_mean == pytest.approx(0.985)
-    assert summary.test_accuracy_sd == pytest.approx(0.01 / 2**0.5)
+    two = summary(0.99, 0.98)
+    assert two.test_accuracy_mean == pytest.approx(0.985)
+    assert two.test_accuracy_sd == pytest.approx(0.01 / 2**0.5)
     half = 12.7062 * 0.01 / 2  # t for one degree of freedom; sd / sqrt(2) is 0.005
-    assert summary.test_accuracy_mean_low == pytest.approx(0.985 - half, rel=1e-5)
-    assert summary.test_accuracy_mean_high == pytest.approx(0.985 + half, rel=1e-5)
-    assert summary.training_images == 60_000
+    assert two.test_accuracy_mean_low == pytest.approx(0.985 - half, rel=1e-5)
+    assert two.test_accuracy_mean_high == pytest.approx(0.985 + half, rel=1e-5)
+    assert two.training_images == 60_000
+    assert (two.parameters, two.multiply_adds) == (12_442, 1_602_432)
+
+
+def test_a_difference_is_scipys_paired_one_over_the_seeds_that_both_have() -> None:
+    vgg = results_of(0.994, 0.997, 0.996, 0.991, network="vgg")
+    base = results_of(0.993, 0.995, 0.996).sample(frac=1, random_state=1)  # in any order
+    difference = seeds.difference(vgg, base)
+    assert difference is not None
+    test = ttest_rel([0.994, 0.997, 0.996], [0.993, 0.995, 0.996])
+    low, high = test.confidence_interval(0.95)
+    assert difference.seeds == 3
+    assert difference.mean == pytest.approx(0.001)
+    assert (difference.low, difference.high) == pytest.approx((low, high))
+    assert seeds.difference(vgg, base[base["seed"] == 2]) is None
 
 
 def test_a_recipe_is_summarised_from_its_second_training_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    results = results_of(("fast", 0.99), ("fast", 0.98), ("best", 0.97))
-    seeds.summarise(results, 60_000)
-    assert list(read_json(SEEDS_METRICS, Summaries)) == ["fast"]
+    both = [LOADED.training("reference", "fast"), BEST]
+    one = results_of(0.97)
+    seeds.summarise(pd.concat([results_of(0.99, 0.98, recipe="fast"), one]), both, 60_000)
+    assert list(read_json(SEEDS_METRICS, SeedsSummaries)["reference"]) == ["fast"]
     assert seeds.FIGURE.stat().st_size > 1000
-    seeds.summarise(results[results["recipe"] == "best"], 60_000)
+    seeds.summarise(one, both, 60_000)
     assert not SEEDS_METRICS.exists()
     assert not seeds.FIGURE.exists()
 
@@ -101,16 +126,24 @@ def test_the_committed_summaries_agree_with_the_committed_results(
     if not SEEDS_METRICS.is_file():
         pytest.skip("reports/seeds is not committed")
     results = read_results()
-    for name, summary in read_json(SEEDS_METRICS, Summaries).items():
-        accuracies = results[results["recipe"] == name]["test_accuracy"]
-        assert summary.trainings == len(accuracies)
-        assert summary.test_accuracy_mean == pytest.approx(accuracies.mean())
+    for network, by_recipe in read_json(SEEDS_METRICS, SeedsSummaries).items():
+        for recipe, committed in by_recipe.items():
+            accuracies = seeds.of_pair(results, network, recipe)["test_accuracy"]
+            assert committed.trainings == len(accuracies)
+            assert committed.test_accuracy_mean == pytest.approx(accuracies.mean())
+
+
+def test_the_committed_results_are_of_the_networks_and_recipes_in_params(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    own = {"validation_size": LOADED.seeds.validation_size}
+    pairs = [LOADED.training(*pair).model_copy(update=own) for pair in LOADED.seeds.pairs()]
+    assert len(seeds.earlier_results(pairs)) == len(read_results())
 
 
 def test_equal_accuracies_have_an_interval_of_one_point() -> None:
-    columns = ["recipe", "seed", "epochs", "validation_accuracy", "test_accuracy", "seconds"]
-    rows = [("best", seed, 5, None, 0.99, 10.0) for seed in (1, 2, 3)]
-    equal = seeds.summary(pd.DataFrame(rows, columns=columns), 60_000)
+    equal = summary(0.99, 0.99, 0.99)
     assert equal.test_accuracy_mean_low == equal.test_accuracy_mean_high == 0.99
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow.pyfunc import PyFuncModel
+from networks import REFERENCE
 from project import copy_workspace
 from servers import free_port, started
 from workspace import inside
@@ -45,7 +46,7 @@ def published(published_template: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def images(published: Path) -> np.ndarray:
-    digits = load_test_digits(published / "data/mnist")
+    digits = load_test_digits(published / "data/mnist", REFERENCE)
     batch: np.ndarray = to_unit_range(digits.images[:COUNT]).numpy()
     return batch
 
@@ -93,7 +94,7 @@ def test_the_served_champion_predicts_as_evaluate_did(
 ) -> None:
     logits = post(server, {"images": images.tolist()})
     with inside(published):
-        predictions = read_predictions(read_evaluate_metrics())
+        predictions = read_predictions(read_evaluate_metrics(), 10)
     assert logits.argmax(axis=1).tolist() == predictions["prediction"][:COUNT].tolist()
     assert_logits(logits, published, images)
 
@@ -130,7 +131,7 @@ def test_the_champion_loads_on_a_machine_with_a_gpu(
 
 def test_load_registered_predicts_as_the_file_does(published: Path, images: np.ndarray) -> None:
     with inside(published):
-        logits = load_registered(CHAMPION)(images)
+        logits = load_registered(CHAMPION).logits(images)
     assert_logits(logits, published, images)
 
 

@@ -5,7 +5,10 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, Strict, model_validator
 
+from mnist12k.digits.settings import Classes, Side
 from mnist12k.files import Section
+
+DIGITS = tuple("0123456789")
 
 
 class Shape(NamedTuple):
@@ -51,15 +54,25 @@ class Layers(Section):
 
 
 class Architecture(Layers):
-    """A network for square grey images of a given size, and a number of classes."""
+    """A network for square grey images of given classes.
 
-    side: int = Field(ge=1, le=1024)
-    classes: int = Field(ge=2, le=10_000)
+    It subtracts `mean` from every pixel, in [0, 1], and divides by `deviation`.
+    """
+
+    side: Side
+    classes: Classes
+    mean: float = Field(default=0, ge=0, le=1)
+    deviation: float = Field(default=1, gt=0, le=1)
 
     @model_validator(mode="after")
     def _shapes_add_up(self) -> Self:
         self.shapes()
         return self
+
+    @property
+    def reads_digits(self) -> bool:
+        """Whether a picture of a digit can be prepared as its images were, as MNIST's."""
+        return self.side == 28 and self.classes == DIGITS
 
     def shapes(self) -> list[Shape]:
         """Return what enters each block, and the head; raise ValueError if a shape is impossible.
@@ -106,11 +119,11 @@ class Architecture(Layers):
         last = entering[-1]
         match self.head.kind:
             case "convolution":
-                return count + _convolution(last.channels, self.classes, self.head.kernel)
+                return count + _convolution(last.channels, len(self.classes), self.head.kernel)
             case "average":
-                return count + _convolution(last.channels, self.classes, 1)
+                return count + _convolution(last.channels, len(self.classes), 1)
             case "dense":
-                sizes = [last.channels * last.side**2, self.head.units, self.classes]
+                sizes = [last.channels * last.side**2, self.head.units, len(self.classes)]
                 sizes = [size for size in sizes if size]
                 return count + sum(_convolution(*pair, 1) for pair in pairwise(sizes))
 

@@ -19,7 +19,7 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def predict(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Return logits of shape (n, 10) for uint8 images of shape (n, 28, 28), in evaluation mode."""
+    """Return logits of shape (n, classes) for uint8 images of shape (n, h, w), evaluating."""
     was_training = network.training
     network.eval()
     logits = [network(to_unit_range(batch)) for batch in images.split(batch_size)]
@@ -28,7 +28,7 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tenso
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:
-    """Score logits of shape (n, 10) against labels of shape (n,)."""
+    """Score logits of shape (n, classes) against labels of shape (n,)."""
     loss = F.cross_entropy(logits, labels)
     correct = (logits.argmax(dim=1) == labels).sum()
     return Score(loss.item(), correct.item() / len(labels))

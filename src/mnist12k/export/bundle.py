@@ -11,16 +11,16 @@ from mnist12k.files import all_or_none
 from mnist12k.paths import DATA, MODEL, MODEL_CARD, ONNX_MODEL
 
 
-def export(train: Train, device: str) -> None:
+def export(train: Train, data_set: str, device: str) -> None:
     """Write models/cnn.onnx, checked on the test images, and the model card.
 
     Raises UserError, and replaces neither, if ONNX computes anything else than PyTorch.
     """
     network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
-    images = load_test_digits(DATA).images
+    images = load_test_digits(DATA, network.architecture).images
     with all_or_none():
-        write_model_card(train, device)
-        worst = export_onnx(network, ONNX_MODEL, images)
+        write_model_card(train, data_set, device)
+        worst = export_onnx(network, ONNX_MODEL, images, data_set)
     print(
         f"{ONNX_MODEL}: predicts {len(images):,} test images as PyTorch does, "
         f"logits within {worst:.1g}"

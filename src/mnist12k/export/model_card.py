@@ -8,14 +8,14 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.errors import UserError
-from mnist12k.export.robustness import Condition, measure_digits, measure_no_digits
+from mnist12k.export.robustness import Condition, measure_images, measure_noise
 from mnist12k.files import write_text
 from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import EVALUATE_METRICS, read_evaluate_metrics, read_train_metrics
 from mnist12k.paths import DATA, MODEL, MODEL_CARD
 
 
-def write_model_card(settings: Train, device_name: str) -> None:
+def write_model_card(settings: Train, data_set: str, device_name: str) -> None:
     """Evaluate models/cnn.pt on changed test images, and write its card; half a minute on a core.
 
     Raises UserError if the metrics are missing, damaged, or another model's.
@@ -25,7 +25,7 @@ def write_model_card(settings: Train, device_name: str) -> None:
     network = load_network(MODEL, device)
     if evaluation.model_md5 != file_md5(MODEL):
         raise UserError(f"{EVALUATE_METRICS} is of another model; run `dvc repro evaluate`")
-    digits = load_test_digits(DATA).to(device)
+    digits = load_test_digits(DATA, network.architecture).to(device)
     environment = Environment(
         loader=PackageLoader("mnist12k.export", ""),
         undefined=StrictUndefined,
@@ -36,10 +36,12 @@ def write_model_card(settings: Train, device_name: str) -> None:
     environment.filters |= {"percent": _percent, "interval": _interval}
     card = environment.get_template("model_card.md.j2").render(
         settings=settings,
+        data_set=data_set,
+        architecture=network.architecture,
         training=training,
         evaluation=evaluation,
-        conditions=measure_digits(network, digits),
-        no_digits=measure_no_digits(network, device, len(digits.labels)),
+        conditions=measure_images(network, digits),
+        noises=measure_noise(network, device, len(digits.labels)),
     )
     write_text(MODEL_CARD, card)
 

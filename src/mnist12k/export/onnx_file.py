@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.network import Network, to_unit_range
 from mnist12k.errors import UserError
 from mnist12k.files import atomic_write
@@ -16,30 +17,28 @@ from mnist12k.files import atomic_write
 BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
 TOLERANCE = 1e-4  # of a logit; the order of summation differs
-DESCRIPTION = {
-    "input": "images: float32 of shape (n, 1, 28, 28) in [0, 1], 0 the background, 1 the ink",
-    "preprocessing": "MNIST's: grey levels divided by 255, light ink on a dark ground; the ink's "
-    "bounding box scaled into 20x20 with its aspect ratio kept, smoothly, and put into 28x28 so "
-    "that its centre of mass is at row 14, column 14, counted from 0. The network normalises by "
-    "mean and standard deviation itself.",
-    "output": "logits: float32 of shape (n, 10), one per digit from 0 to 9; their softmax is the "
-    "probabilities",
-}
+SCALE = "grey levels divided by 255. The network normalises by mean and standard deviation itself."
+PREPARATION = (
+    "MNIST's: light ink on a dark ground; the ink's bounding box scaled into 20x20 with its aspect "
+    "ratio kept, smoothly, and put into 28x28 so that its centre of mass is at row 14, column 14, "
+    "counted from 0; "
+)
 
 
-def export_onnx(network: Network, path: Path, images: Tensor) -> float:
+def export_onnx(network: Network, path: Path, images: Tensor, data_set: str) -> float:
     """Write the network, on the CPU and in evaluation mode, with a variable batch size.
 
     Returns the largest difference of a logit (see `check_onnx`). Raises UserError, and leaves
     `path` as it is, if the packages of the extra `export` are missing or the check fails.
     """
+    side = network.architecture.side
     onnx = _imported("onnx")
     _imported("onnxscript")
     logging.getLogger("onnxscript").setLevel(logging.WARNING)
     program = torch.onnx.export(
         network,
         # Two images, since torch.export takes a batch of one for a constant.
-        (torch.zeros(2, 1, 28, 28),),
+        (torch.zeros(2, 1, side, side),),
         input_names=["images"],
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
@@ -49,9 +48,7 @@ def export_onnx(network: Network, path: Path, images: Tensor) -> float:
     assert program is not None
     model = program.model_proto
     _remove_source_lines(model)
-    parameters = network.architecture.parameters()
-    what = f"A {parameters:,}-parameter network for handwritten digits, trained on MNIST."
-    onnx.helper.set_model_props(model, {"description": what} | DESCRIPTION)
+    onnx.helper.set_model_props(model, _description(network.architecture, data_set))
     with atomic_write(path) as temporary:
         onnx.save(model, str(temporary))
         return check_onnx(temporary, network, images)
@@ -60,8 +57,8 @@ def export_onnx(network: Network, path: Path, images: Tensor) -> float:
 def check_onnx(path: Path, network: Network, images: Tensor) -> float:
     """Return the largest difference of a logit between the file and the network.
 
-    `images` is uint8 of shape (n, 28, 28), tried in several batch sizes. Raises UserError if the
-    difference exceeds `TOLERANCE`, or a predicted digit differs.
+    `images` is uint8 of shape (n, side, side), tried in several batch sizes. Raises UserError if
+    the difference exceeds `TOLERANCE`, or a prediction differs.
     """
     session = _imported("onnxruntime").InferenceSession(
         str(path), providers=["CPUExecutionProvider"]
@@ -82,6 +79,17 @@ def check_onnx(path: Path, network: Network, images: Tensor) -> float:
                 f"({TOLERANCE:g} allowed), and in {different} predictions"
             )
     return worst
+
+
+def _description(architecture: Architecture, data_set: str) -> dict[str, str]:
+    side, classes = architecture.side, architecture.classes
+    return {
+        "description": f"A {architecture.parameters():,}-parameter network, trained on {data_set}.",
+        "input": f"images: float32 of shape (n, 1, {side}, {side}) in [0, 1], 0 the background",
+        "preprocessing": (PREPARATION if architecture.reads_digits else "") + SCALE,
+        "output": f"logits: float32 of shape (n, {len(classes)}), one per class: "
+        f"{', '.join(classes)}; their softmax is the probabilities",
+    }
 
 
 def _remove_source_lines(model: Any) -> None:

@@ -1,4 +1,4 @@
-"""The network on images unlike MNIST's: shifted, rotated, noisy, inverted, or without a digit."""
+"""The network on other images than it knows: shifted, rotated, noisy, inverted, or of nothing."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnist12k.cnn.augment import warp
 from mnist12k.cnn.evaluate import predict
+from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 
 SEED = 0
@@ -25,22 +26,22 @@ class Condition(NamedTuple):
     confidence: float
 
 
-class NoDigit(NamedTuple):
-    """Predictions for images without a digit.
+class Noise(NamedTuple):
+    """Predictions for images that show nothing.
 
-    The most frequent digit, the mean of the highest probability, and the fraction of images for
+    The most frequent class, the mean of the highest probability, and the fraction of images for
     which that is above 90 %.
     """
 
     images: str
-    digit: int
+    mostly: str
     total: int
     confidence: float
     confident: float
 
 
-def measure_digits(network: nn.Module, digits: Digits) -> list[Condition]:
-    """Evaluate the digits, unchanged and under every change; the draws are fixed."""
+def measure_images(network: nn.Module, digits: Digits) -> list[Condition]:
+    """Evaluate the images, unchanged and under every change; the draws are fixed."""
     conditions = []
     for change, images in changes(digits.images):
         highest, predictions = _highest(network, images)
@@ -49,28 +50,29 @@ def measure_digits(network: nn.Module, digits: Digits) -> list[Condition]:
     return conditions
 
 
-def measure_no_digits(network: nn.Module, device: torch.device, count: int) -> list[NoDigit]:
+def measure_noise(network: Network, device: torch.device, count: int) -> list[Noise]:
     """Evaluate empty images, and `count` images of each kind of noise."""
     generator = torch.Generator().manual_seed(SEED)
-    random = torch.randint(0, 256, (count, 28, 28), generator=generator, dtype=torch.uint8)
-    faint = 128 + 25 * torch.randn(count, 28, 28, generator=generator)
+    side, classes = network.architecture.side, network.architecture.classes
+    random = torch.randint(0, 256, (count, side, side), generator=generator, dtype=torch.uint8)
+    faint = 128 + 25 * torch.randn(count, side, side, generator=generator)
     kinds: Mapping[str, Tensor] = {
-        "empty, black": torch.zeros(1, 28, 28, dtype=torch.uint8),
-        "empty, white": torch.full((1, 28, 28), 255, dtype=torch.uint8),
+        "empty, black": torch.zeros(1, side, side, dtype=torch.uint8),
+        "empty, white": torch.full((1, side, side), 255, dtype=torch.uint8),
         "noise, uniform grey levels": random,
         "noise around a middle grey": _as_bytes(faint),
     }
     results = []
     for name, images in kinds.items():
         highest, predictions = _highest(network, images.to(device))
-        digit = int(predictions.bincount(minlength=10).argmax())
+        mostly = classes[int(predictions.bincount().argmax())]
         confident = (highest > 0.9).float().mean().item()
-        results.append(NoDigit(name, digit, len(images), highest.mean().item(), confident))
+        results.append(Noise(name, mostly, len(images), highest.mean().item(), confident))
     return results
 
 
 def changes(images: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield each change's name, and the changed images, uint8 of shape (n, 28, 28).
+    """Yield each change's name, and the changed images, uint8 of the same shape.
 
     Shifts go up, down, left and right in turn, rotations either way in turn.
     """
@@ -124,6 +126,6 @@ def _as_bytes(values: Tensor) -> Tensor:
 
 
 def _highest(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each image's highest probability, and its digit."""
+    """Return each image's highest probability, and its class."""
     highest = predict(network, images).softmax(dim=1).max(dim=1)
     return highest.values, highest.indices

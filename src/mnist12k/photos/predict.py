@@ -2,21 +2,35 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mnist12k.cnn.architecture import DIGITS
 from mnist12k.cnn.network import Network, to_unit_range
 from mnist12k.errors import UserError
 from mnist12k.photos.prepare import FORMATS, Grey, prepare, read_grey
+from mnist12k.photos.prepare import FRAME as SIDE
 
 STDIN = "-"
-# Float32 images of shape (n, 1, 28, 28) to logits of shape (n, 10).
-Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class Model(NamedTuple):
+    """A trained network: the images that it takes, their classes, and the network as a function.
+
+    The function maps images, float32 of shape (n, 1, side, side) in [0, 1], to logits of shape
+    (n, classes).
+    """
+
+    side: int
+    classes: Sequence[str]
+    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class NotFiniteError(UserError):
@@ -28,8 +42,14 @@ def predict(files: Sequence[str], model: Model, *, as_json: bool) -> None:
 
     `-` stands for a picture on standard input, a folder for all pictures in it. A picture that
     cannot be read, or whose logits are not finite, gets a line with the reason, and the others are
-    still classified; UserError is raised at the end.
+    still classified; UserError is raised at the end, and at once if the model reads no digits.
     """
+    if (model.side, tuple(model.classes)) != (SIDE, DIGITS):
+        classes = textwrap.shorten(", ".join(model.classes), 60, placeholder=" ...")
+        raise UserError(
+            f"pictures are prepared as MNIST's digits are; this network takes images of "
+            f"{model.side}x{model.side} pixels, of the classes {classes}"
+        )
     total = failed = 0
     verb = "read"
     for name, source in _pictures(files):
@@ -54,7 +74,7 @@ def as_model(network: Network) -> Model:
         logits: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
         return logits
 
-    return run
+    return Model(network.architecture.side, network.architecture.classes, run)
 
 
 def _pictures(files: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
@@ -82,7 +102,7 @@ def _read(source: Path | bytes) -> Grey:
 
 
 def _probabilities(model: Model, image: NDArray[np.uint8]) -> list[float]:
-    logits = model(to_unit_range(torch.from_numpy(image)[None]).numpy())
+    logits = model.logits(to_unit_range(torch.from_numpy(image)[None]).numpy())
     if not np.isfinite(logits).all():
         raise NotFiniteError("the model's logits are not finite numbers")
     probabilities: list[float] = torch.from_numpy(logits)[0].softmax(dim=0).tolist()

@@ -21,7 +21,7 @@ from mnist12k.cnn.cuda_graph import replayed
 from mnist12k.cnn.ema import update_fraction
 from mnist12k.cnn.fit import keep_freed_memory
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.network import MEAN, STD, Dropout, Network, dropout_generator
+from mnist12k.cnn.network import Dropout, Network, dropout_generator
 from mnist12k.cnn.schedules import learning_rate
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
@@ -147,7 +147,7 @@ def views_of(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def augment_each(
     images: Tensor, settings: Sequence[Train], ranges: Tensor, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """Augment images of shape (n, M, 28, 28), one model per column, as `augment` would for each.
+    """Augment images of shape (n, M, h, w), one model per column, as `augment` would for each.
 
     `ranges`, of shape (M, 5), are their rotations, shifts, scales, shears, and fills in [0, 1].
     """
@@ -181,7 +181,7 @@ def forward(
     images: Tensor,
     dropouts: Sequence[Sequence[Dropout]] = (),
 ) -> Tensor:
-    """Map images of shape (n, M, 28, 28) to logits of shape (n, M, 10).
+    """Map images of shape (n, M, side, side) to logits of shape (n, M, classes).
 
     `tensors` are in the order of `tensors_of`, concatenated over the models: a kernel has shape
     (M * out, in, k, k). With `dropouts`, one per model and block, the models are in training mode.
@@ -196,7 +196,8 @@ def forward(
         x = F.conv2d(x, kernel, bias, padding=padding, groups=models)
         return F.batch_norm(x, mean, variance, scale, shift, training=bool(dropouts))
 
-    x = (images.to(tensors[0].dtype, memory_format=LAYOUT) - MEAN) / STD
+    images = images.to(tensors[0].dtype, memory_format=LAYOUT)
+    x = (images - architecture.mean) / architecture.deviation
     entered = []
     for number, block in enumerate(blocks):
         entered.append(x)
@@ -221,7 +222,7 @@ def apply_head(architecture: Architecture, parameters: Sequence[Tensor], x: Tens
     if architecture.head.kind == "convolution":
         kernel, bias = parameters
         logits = F.conv2d(x.flatten(1, 2), kernel, bias, groups=models).mean(dim=(2, 3))
-        return logits.view(n, models, architecture.classes)
+        return logits.view(n, models, -1)
     x = x.mean(dim=(3, 4)) if architecture.head.kind == "average" else x.flatten(2)
     for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         x = x if number == 0 else F.relu(x)
@@ -233,7 +234,7 @@ def apply_head(architecture: Architecture, parameters: Sequence[Tensor], x: Tens
 def loss_and_correct(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     """Return each model's summed cross-entropy and its number of correct predictions, (2, M).
 
-    Logits are of shape (n, M, 10), labels (n, M), label smoothing (M,).
+    Logits are of shape (n, M, classes), labels (n, M), label smoothing (M,).
     """
     log_probabilities = logits.log_softmax(dim=2)
     of_label = log_probabilities.gather(2, labels.unsqueeze(2)).squeeze(2)

@@ -17,6 +17,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from mnist12k.cnn.device import pick_device
+from mnist12k.cnn.network import for_images
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.failures import explain
@@ -36,15 +37,17 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
     """Run the queued trials of a study (see `open_study`); on a CPU with one thread."""
     if pick_device(settings.train.device).type == "cpu":
         torch.set_num_threads(1)
-    digits = split(load_training_digits(DATA), settings.train.validation_size)
+    training_digits = load_training_digits(DATA, settings.train.architecture)
+    digits = split(training_digits, settings.train.validation_size)
+    own = settings._replace(train=for_images(settings.train, training_digits.images))
     study = open_study(settings, finalists)
 
     def objective(trial: optuna.Trial) -> float:
-        return run_trial(trial, settings, digits)
+        return run_trial(trial, own, digits)
 
     while queued(study):
         if settings.tune.together > 1:
-            run_batch(study, settings, digits)
+            run_batch(study, own, digits)
         else:
             study.sampler = new_sampler(settings.tune, study)
             study.optimize(objective, n_trials=1, catch=(NotQueued,))

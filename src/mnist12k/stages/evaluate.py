@@ -33,7 +33,7 @@ def run(settings: Evaluate) -> None:
     device = pick_device(settings.device, "evaluate.device")
     network = load_network(MODEL, device)
     history = read_history(read_train_metrics())
-    digits = load_test_digits(DATA).to(device)
+    digits = load_test_digits(DATA, network.architecture).to(device)
     logits = predict(network, digits.images, settings.batch_size)
     loss = score(logits, digits.labels).loss
 
@@ -46,14 +46,15 @@ def run(settings: Evaluate) -> None:
             "probability": highest.values.double().cpu(),
         }
     )
-    matrix = confusion_matrix(predictions)
+    classes = network.architecture.classes
+    matrix = confusion_matrix(predictions, classes)
     total, correct = len(predictions), int(matrix.to_numpy().trace())
     interval = binomtest(correct, total).proportion_ci(method="wilson")
 
     write_table(PREDICTIONS, predictions)
     write_table(EVALUATE_REPORTS / "classes.csv", per_class(matrix))
     draw_confusion(matrix, EVALUATE_REPORTS / "confusion_matrix.png")
-    draw_mistakes(digits.images.cpu(), predictions, EVALUATE_REPORTS / "mistakes.png")
+    draw_mistakes(digits.images.cpu(), predictions, classes, EVALUATE_REPORTS / "mistakes.png")
     draw_curves(history, EVALUATE_REPORTS / "curves.png")
     write_text(TRAIN_REPORTS / "model_summary.txt", summarise(network))
     # Last: it vouches for the other files.
@@ -77,10 +78,10 @@ def run(settings: Evaluate) -> None:
 
 
 def per_class(matrix: pd.DataFrame) -> pd.DataFrame:
-    """Return each digit's number of images, precision and recall."""
-    correct = pd.Series(matrix.to_numpy().diagonal(), index=range(10))
+    """Return each class's number of images, precision and recall."""
+    correct = pd.Series(matrix.to_numpy().diagonal(), index=matrix.index)
     classes = {
-        "digit": range(10),
+        "class": matrix.index,
         "images": matrix.sum(axis=1),
         "precision": correct / matrix.sum(axis=0),
         "recall": correct / matrix.sum(axis=1),

@@ -1,4 +1,4 @@
-"""Many trainings that differ only in their seed: the spread of a recipe's test accuracy.
+"""Many trainings that differ only in their seed: the spread of the test accuracy.
 
 Scores the test images after every choice has been made, to report and for nothing else.
 """
@@ -8,7 +8,7 @@ import math
 import multiprocessing
 import os
 import statistics
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
@@ -19,26 +19,35 @@ from scipy import stats
 
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
-from mnist12k.cnn.network import new_network
+from mnist12k.cnn.network import Network, for_images, new_network
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import read_json, write_json, write_table
-from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummary, read_results
+from mnist12k.outputs import (
+    RESULTS,
+    SEEDS_METRICS,
+    Difference,
+    SeedsSummaries,
+    SeedsSummary,
+    read_results,
+)
 from mnist12k.paths import DATA, SEEDS_REPORTS
+from mnist12k.report.figures.model_summary import trace
 from mnist12k.report.figures.seeds import draw_seeds
 from mnist12k.signals import end_with_parent, starting_workers, stop_workers
 from mnist12k.stages.settings import Seeds
 
-RECIPES = SEEDS_REPORTS / "recipes.json"  # that the results were trained by
+IDENTITIES = SEEDS_REPORTS / "recipes.json"  # what the results were trained by
 FIGURE = SEEDS_REPORTS / "test_accuracy.png"
 
-Recipes = dict[str, dict[str, Any]]
+Identities = dict[str, dict[str, dict[str, Any]]]  # by network, then by recipe
 
 
 class Result(NamedTuple):
     """One training: accuracies in [0, 1], None for validation without a hold-out set."""
 
+    network: str
     recipe: str
     seed: int
     epochs: int
@@ -47,71 +56,78 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(settings: Seeds, recipes: Mapping[str, Recipe], train: Train) -> None:
-    """Train every recipe from every seed, one thread per training, on all cores.
+def run(settings: Seeds, trainings: Sequence[Train]) -> None:
+    """Train every network by every recipe from every seed, one thread each, on all cores.
 
-    The network is that of `train`.
-
-    Each training's result is written to results.csv, with summary and figure, as soon as it ends.
-    A later run trains only what is missing; results of a recipe that has changed are dropped.
+    `trainings` are those of `settings.pairs()`. Each result is written to results.csv, with summary
+    and figure, as soon as it is there. A later run trains only what is missing; results of a
+    network or a recipe that has changed are dropped.
     """
-    common = {
-        "validation_size": settings.validation_size,
-        "network": train.architecture.model_dump(mode="json", exclude_defaults=True),
-    }
-    current: Recipes = {
-        name: recipes[name].model_dump(mode="json", exclude_defaults=True) | common
-        for name in settings.recipes
-    }
-    results = earlier_results(current)
-    done = set(zip(results["recipe"], results["seed"], strict=True))
-    todo = [
-        training_settings(name, seed, settings.validation_size, recipes[name], train)
-        for name in settings.recipes
-        for seed in range(1, settings.count + 1)
-        if (name, seed) not in done
+    trainings = [
+        each.model_copy(update={"device": "cpu", "validation_size": settings.validation_size})
+        for each in trainings
     ]
-    images = len(load_training_digits(DATA).labels) - settings.validation_size
-
-    def in_order(column: pd.Series) -> pd.Series:
-        return column.map(settings.recipes.index) if column.name == "recipe" else column
-
+    results = earlier_results(trainings)
+    done = set(zip(results["network"], results["recipe"], results["seed"], strict=True))
+    todo = [
+        each.model_copy(update={"seed": seed})
+        for each in trainings
+        for seed in range(1, settings.count + 1)
+        if (each.network, each.recipe, seed) not in done
+    ]
+    images = len(load_training_digits(DATA, trainings[0].architecture).labels)
+    images -= settings.validation_size
     print(f"{len(done)} trainings done, {len(todo)} to go, on {images:,} images each")
 
-    write_json(RECIPES, current)
-    summarise(results, images)
+    write_json(IDENTITIES, identities(trainings))
+    summarise(results, trainings, images)
     with contextlib.closing(train_all(todo)) as trained:
         for result in trained:
-            results = pd.concat([results, pd.DataFrame([result])])
-            results = results.sort_values(["recipe", "seed"], key=in_order)
+            results = in_order(pd.concat([results, pd.DataFrame([result])]), trainings)
             write_table(RESULTS, results)
-            summarise(results, images)
+            summarise(results, trainings, images)
             print(
-                f"{result.recipe} from seed {result.seed}: "
+                f"{result.network} by {result.recipe} from seed {result.seed}: "
                 f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s",
                 flush=True,
             )
 
 
-def earlier_results(current: Recipes) -> pd.DataFrame:
-    """Return the results of earlier runs whose recipes are unchanged."""
-    if not (RESULTS.is_file() and RECIPES.is_file()):
+def identities(trainings: Sequence[Train]) -> Identities:
+    """Return what decides the results of each network and recipe, but for data and code."""
+    found: Identities = {}
+    for each in trainings:
+        names = {*Recipe.model_fields, "validation_size"}
+        own = each.model_dump(mode="json", include=names, exclude_defaults=True)
+        architecture = each.architecture.model_dump(mode="json", exclude_defaults=True)
+        found.setdefault(each.network, {})[each.recipe] = own | {"network": architecture}
+    return found
+
+
+def earlier_results(trainings: Sequence[Train]) -> pd.DataFrame:
+    """Return the results of earlier runs whose networks and recipes are unchanged."""
+    if not (RESULTS.is_file() and IDENTITIES.is_file()):
         return pd.DataFrame(columns=list(Result._fields))
-    former = read_json(RECIPES, Recipes)
-    unchanged = [name for name, recipe in current.items() if former.get(name) == recipe]
+    former, current = read_json(IDENTITIES, Identities), identities(trainings)
+    unchanged = [
+        (each.network, each.recipe)
+        for each in trainings
+        if former.get(each.network, {}).get(each.recipe) == current[each.network][each.recipe]
+    ]
     results = read_results()
-    return results[results["recipe"].isin(unchanged)]
+    pairs = pd.MultiIndex.from_frame(results[["network", "recipe"]])
+    return results[pairs.isin(unchanged)]
 
 
-def training_settings(
-    name: str, seed: int, validation_size: int, recipe: Recipe, train: Train
-) -> Train:
-    """Return a training of the network of `train` by a recipe alone, on the CPU."""
-    own = {"recipe": name, "seed": seed, "device": "cpu", "validation_size": validation_size}
-    return Train(**train.model_dump() | recipe.model_dump() | own)
+def in_order(results: pd.DataFrame, trainings: Sequence[Train]) -> pd.DataFrame:
+    """Return the results in the order of the trainings, then by seed."""
+    order = {(each.network, each.recipe): number for number, each in enumerate(trainings)}
+    pairs = zip(results["network"], results["recipe"], strict=True)
+    place = pd.Series([order[pair] for pair in pairs], results.index)
+    return results.assign(place=place).sort_values(["place", "seed"]).drop(columns="place")
 
 
-def train_all(todo: list[Train]) -> Generator[Result, None, None]:
+def train_all(todo: Sequence[Train]) -> Generator[Result, None, None]:
     """Train on all cores; yield each result as soon as it is there."""
     # New processes, not forks: a forked process with threads can hang.
     spawn = multiprocessing.get_context("spawn")
@@ -134,49 +150,92 @@ def train_all(todo: list[Train]) -> Generator[Result, None, None]:
 def train_once(settings: Train) -> Result:
     """Train on one thread, and evaluate on the test images."""
     torch.set_num_threads(1)
+    digits = load_training_digits(DATA, settings.architecture)
+    settings = for_images(settings, digits.images)
     network = new_network(settings, torch.device(settings.device))
-    history = fit(network, *split(load_training_digits(DATA), settings.validation_size), settings)
+    history = fit(network, *split(digits, settings.validation_size), settings)
     return Result(
+        settings.network,
         settings.recipe,
         settings.seed,
         settings.epochs,
         history[-1].validation_accuracy,
-        round(evaluate(network, load_test_digits(DATA)).accuracy, 6),
+        round(evaluate(network, load_test_digits(DATA, settings.architecture)).accuracy, 6),
         round(sum(epoch.seconds for epoch in history), 3),
     )
 
 
-def summarise(results: pd.DataFrame, images: int) -> None:
-    """Write the metrics and the figure of every recipe with at least two trainings."""
-    summaries = {
-        str(name): summary(group, images)
-        for name, group in results.groupby("recipe", sort=False)
-        if len(group) > 1
-    }
+def summarise(results: pd.DataFrame, trainings: Sequence[Train], images: int) -> None:
+    """Write the metrics and the figure of all that has at least two trainings."""
+    summaries: SeedsSummaries = {}
+    drawn = []
+    first = trainings[0].network
+    for each in trainings:
+        own = of_pair(results, each.network, each.recipe)
+        if len(own) > 1:
+            base = of_pair(results, first, each.recipe) if each.network != first else None
+            found = summary(own, base, each, images)
+            summaries.setdefault(each.network, {})[each.recipe] = found
+            drawn.append(own)
     if summaries:
-        write_json(SEEDS_METRICS, {name: each.model_dump() for name, each in summaries.items()})
-        draw_seeds(results[results["recipe"].isin(summaries)], FIGURE)
+        write_json(
+            SEEDS_METRICS,
+            {
+                network: {recipe: each.model_dump() for recipe, each in by_recipe.items()}
+                for network, by_recipe in summaries.items()
+            },
+        )
+        draw_seeds(pd.concat(drawn), FIGURE)
     else:  # the files are those of recipes that have changed
         SEEDS_METRICS.unlink(missing_ok=True)
         FIGURE.unlink(missing_ok=True)
 
 
-def summary(results: pd.DataFrame, images: int) -> SeedsSummary:
-    """Return one recipe's mean test accuracy with its 95 % interval (Student's t)."""
+def of_pair(results: pd.DataFrame, network: str, recipe: str) -> pd.DataFrame:
+    """Return the rows of one network and recipe."""
+    return results[(results["network"] == network) & (results["recipe"] == recipe)]
+
+
+def summary(
+    results: pd.DataFrame, base: pd.DataFrame | None, training: Train, images: int
+) -> SeedsSummary:
+    """Return the mean test accuracy of one network and recipe, and its difference to `base`.
+
+    `base` are the results of the network to compare with, by the same recipe.
+    """
     # pandas' own mean and deviation round their last digits.
     accuracies = results["test_accuracy"].tolist()
-    mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-    # Not t.interval, which is NaN for equal accuracies.
-    half = stats.t.ppf(0.975, len(accuracies) - 1) * deviation / math.sqrt(len(accuracies))
+    mean, low, high = mean_with_interval(accuracies)
     return SeedsSummary(
         trainings=len(accuracies),
         epochs=int(results["epochs"].iloc[0]),
         training_images=images,
+        parameters=training.architecture.parameters(),
+        multiply_adds=sum(row.multiply_adds for row in trace(Network(training.architecture))),
         test_accuracy_mean=mean,
-        test_accuracy_sd=deviation,
-        test_accuracy_mean_low=float(mean - half),
-        test_accuracy_mean_high=float(mean + half),
+        test_accuracy_sd=statistics.stdev(accuracies),
+        test_accuracy_mean_low=low,
+        test_accuracy_mean_high=high,
         test_accuracy_lowest=min(accuracies),
         test_accuracy_highest=max(accuracies),
         seconds_mean=statistics.mean(results["seconds"].tolist()),
+        difference=None if base is None else difference(results, base),
     )
+
+
+def difference(results: pd.DataFrame, base: pd.DataFrame) -> Difference | None:
+    """Return the mean difference of the test accuracies from the same seeds; None below two."""
+    paired = results.merge(base, on="seed", suffixes=("", "_base"))
+    differences = (paired["test_accuracy"] - paired["test_accuracy_base"]).tolist()
+    if len(differences) < 2:
+        return None
+    mean, low, high = mean_with_interval(differences)
+    return Difference(seeds=len(differences), mean=mean, low=low, high=high)
+
+
+def mean_with_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of at least two values, and the ends of its 95 % interval (Student's t)."""
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    # Not t.interval, which is NaN for equal values.
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return mean, mean - half, mean + half

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, Strict, model_validator
 
-from mnist12k.digits.settings import TRAINING_IMAGES
+from mnist12k.digits.settings import MOST_IMAGES
 from mnist12k.files import Section
 
 
@@ -12,18 +12,26 @@ class Evaluate(Section):
     """How the trained network is measured on the test images."""
 
     device: str = Field(min_length=1)
-    batch_size: int = Field(ge=1, le=TRAINING_IMAGES)
+    batch_size: int = Field(ge=1, le=MOST_IMAGES)
+
+
+Names = Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
 
 
 class Seeds(Section):
-    """Trainings of each recipe from the seeds 1 to `count`."""
+    """Trainings of networks by recipes from the seeds 1 to `count`."""
 
-    recipes: Annotated[tuple[str, ...], Strict(False), Field(min_length=1)]
+    recipes: Annotated[dict[str, Names], Field(min_length=1)]  # by network
     count: int = Field(ge=2, le=10_000)
-    validation_size: int = Field(ge=0, lt=TRAINING_IMAGES)
+    validation_size: int = Field(ge=0, lt=MOST_IMAGES)
 
     @model_validator(mode="after")
     def _recipes_are_different(self) -> Self:
-        if len(set(self.recipes)) < len(self.recipes):
-            raise ValueError(f"recipes {list(self.recipes)} has a duplicate")
+        for network, recipes in self.recipes.items():
+            if len(set(recipes)) < len(recipes):
+                raise ValueError(f"recipes.{network} = {list(recipes)} has a duplicate")
         return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return every (network, recipe) in its order."""
+        return [(network, recipe) for network, names in self.recipes.items() for recipe in names]

@@ -1,4 +1,4 @@
-"""Train the CNN on MNIST's training images."""
+"""Train the CNN on the training images."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from mnist12k.cnn.device import be_deterministic, device_name, pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
-from mnist12k.cnn.network import new_network, parameter_count
+from mnist12k.cnn.network import for_images, new_network, parameter_count
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, load_training_digits, split
 from mnist12k.errors import UserError
@@ -39,10 +39,12 @@ def run(settings: Train, tracked: Tracked) -> None:
     """
     with restored_on_failure("train", OUTPUTS):
         device = pick_device(settings.device)
-        digits = split(load_training_digits(DATA), settings.validation_size)
+        digits = load_training_digits(DATA, settings.architecture)
         fingerprint = training_fingerprint(settings)
+        settings = for_images(settings, digits.images)
         with _only_one(CHECKPOINTS / fingerprint):
-            _train(settings, fingerprint, device, digits, tracked)
+            parts = split(digits, settings.validation_size)
+            _train(settings, fingerprint, device, parts, tracked)
 
 
 def _train(

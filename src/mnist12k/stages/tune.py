@@ -42,7 +42,8 @@ def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFra
     search resumes where it stopped.
     """
     tune = settings.tune
-    load_training_digits(DATA)  # before the workers, so that damaged data is one error
+    # Before the workers, so that damaged data is one error.
+    load_training_digits(DATA, settings.train.architecture)
     study = open_study(settings)
 
     def on_finished() -> None:

@@ -13,6 +13,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema, TensorSpec
 
 from mnist12k.cnn.model_file import load_network
@@ -30,12 +31,8 @@ BATCH_SIZES = (1, 2, 7, 1000)
 BATCHES, IMAGES = 50, 1000  # of each size, at most
 TOLERANCE = 1e-4  # per logit: the two forward passes sum in different orders
 FLOAT32 = np.dtype(np.float32)
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(FLOAT32, (-1, 1, 28, 28), pyfunc_flavor.INPUT)]),
-    outputs=Schema([TensorSpec(FLOAT32, (-1, 10))]),
-)
-# Two images: torch.export would treat a batch of one as the only size.
-EXAMPLE = np.zeros((2, 1, 28, 28), dtype=np.float32)
+EXAMPLES = 2  # images: torch.export would treat a batch of one as the only size
+CLASSES = "classes"  # in a logged model's metadata
 
 
 def log_model(run_id: str) -> str:
@@ -68,8 +65,9 @@ def check_model(uri: str) -> str:
 
     Raises UserError unless it has the logits of models/cnn.pt at every batch size.
     """
-    images = to_unit_range(load_training_digits(DATA).images[:IMAGES])
     network = load_network(MODEL, torch.device("cpu"))
+    digits = load_training_digits(DATA, network.architecture)
+    images = to_unit_range(digits.images[:IMAGES])
     with tempfile.TemporaryDirectory() as name:
         folder = download_artifacts(artifact_uri=uri, dst_path=name)
         model, digest = mlflow.pyfunc.load_model(folder), folder_md5(Path(folder))
@@ -97,12 +95,18 @@ def model_fault(uri: str, *, ours: bool = False) -> str:
             digest = check_model(uri)
             logged = MlflowClient().get_logged_model(_id(uri)).tags.get(FILES, digest)
             return "" if logged == digest else "its files have changed"
-        logits = mlflow.pyfunc.load_model(uri).predict(EXAMPLE)
+        model = mlflow.pyfunc.load_model(uri)
+        logits = model.predict(np.zeros((EXAMPLES, *image_shape(model)), dtype=np.float32))
     except UserError as error:
         return str(error)
     except Exception as error:  # whatever a damaged file leads to
         return reason(error)
     return "" if np.isfinite(logits).all() else "its logits are not finite"
+
+
+def image_shape(model: PyFuncModel) -> tuple[int, ...]:
+    """Return the shape of one image that a loaded model takes: (1, side, side)."""
+    return tuple(model.metadata.signature.inputs.inputs[0].shape[1:])
 
 
 def _id(uri: str) -> str:
@@ -112,10 +116,14 @@ def _id(uri: str) -> str:
 def _contents() -> dict[str, Any]:
     """Return what a model in MLflow is made of."""
     network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
+    side, classes = network.architecture.side, network.architecture.classes
+    images = TensorSpec(FLOAT32, (-1, 1, side, side), pyfunc_flavor.INPUT)
+    logits = TensorSpec(FLOAT32, (-1, len(classes)))
     return {
         "pytorch_model": network,
-        "input_example": EXAMPLE,
-        "signature": SIGNATURE,
+        "input_example": np.zeros((EXAMPLES, 1, side, side), dtype=np.float32),
+        "signature": ModelSignature(inputs=Schema([images]), outputs=Schema([logits])),
+        "metadata": {CLASSES: list(classes)},
         "pip_requirements": [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
     }
 

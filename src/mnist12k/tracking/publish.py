@@ -163,12 +163,12 @@ def read_results(settings: Train) -> Results:
             "run `dvc repro` first"
         )
     history = outputs.read_history(metrics)
-    load_network(MODEL, torch.device("cpu"))  # raises UserError if missing or damaged
+    classes = load_network(MODEL, torch.device("cpu")).architecture.classes
     evaluation = None
     if outputs.EVALUATE_METRICS.exists():
         test = outputs.read_evaluate_metrics()
         if test.model_md5 == file_md5(MODEL):
-            evaluation = test, outputs.read_predictions(test)
+            evaluation = test, outputs.read_predictions(test, len(classes))
     return Results(metrics, history, evaluation)
 
 

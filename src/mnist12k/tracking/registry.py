@@ -1,6 +1,5 @@
 """The registered models, and which version is champion."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from scipy.stats import binomtest
 
+from mnist12k.cnn.architecture import DIGITS
 from mnist12k.errors import UserError
 from mnist12k.files import read_table
-from mnist12k.tracking.model import model_fault
+from mnist12k.photos.predict import Model
+from mnist12k.tracking.model import CLASSES, image_shape, model_fault
 from mnist12k.tracking.store import (
     already_exists,
     connect,
@@ -140,8 +141,8 @@ def find_champion(client: MlflowClient) -> ModelVersion | None:
         return None
 
 
-def load_registered(uri: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the model at a `models:/` URI: images of shape (n, 1, 28, 28) to logits (n, 10).
+def load_registered(uri: str) -> Model:
+    """Return the model at a `models:/` URI; of one without names, the classes are digits.
 
     Raises UserError if there is no such model, or the store fails.
     """
@@ -155,7 +156,8 @@ def load_registered(uri: str) -> Callable[[NDArray[np.float32]], NDArray[np.floa
         logits: NDArray[np.float32] = model.predict(images)
         return logits
 
-    return run
+    _, side, _ = image_shape(model)
+    return Model(side, (model.metadata.metadata or {}).get(CLASSES, DIGITS), run)
 
 
 def _challenge(client: MlflowClient, number: str, predictions: DataFrame, level: float) -> str:
@@ -197,7 +199,7 @@ def _judge(champion: ModelVersion | None, predictions: DataFrame, level: float) 
 
 
 def _ensure_model(client: MlflowClient) -> None:
-    description = "Small networks trained on MNIST."
+    description = "Small networks."
     try:
         client.create_registered_model(REGISTERED_MODEL, description=description)
     except MlflowException as error:

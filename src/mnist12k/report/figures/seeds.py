@@ -9,13 +9,15 @@ from mnist12k.report.figures.style import new_figure, save
 
 
 def draw_seeds(results: pd.DataFrame, path: Path) -> None:
-    """Draw one column per recipe, one dot per training, and a line at the mean.
+    """Draw one column per network and recipe, one dot per training, and a line at the mean.
 
-    `results` has the columns recipe and test_accuracy; equal accuracies are drawn side by side.
+    `results` has the columns network, recipe and test_accuracy; equal accuracies are drawn side by
+    side.
     """
     figure, (axes,) = new_figure()
     names = []
-    for column, (name, group) in enumerate(results.groupby("recipe", sort=False)):
+    groups = results.groupby(["network", "recipe"], sort=False)
+    for column, ((network, recipe), group) in enumerate(groups):
         accuracies = group["test_accuracy"].astype(float)
         rank = accuracies.groupby(accuracies).cumcount()  # 0, 1, 2, ... among equal ones
         offset = 0.06 * ((rank + 1) // 2) * (-1) ** rank  # to the left and right in turn
@@ -23,9 +25,9 @@ def draw_seeds(results: pd.DataFrame, path: Path) -> None:
         mean = accuracies.mean()
         axes.hlines(mean, column - 0.35, column + 0.35, color="black", linewidth=1)
         axes.annotate(f"{mean:.3%}", (column + 0.37, mean), verticalalignment="center")
-        names.append(f"{name}\n{len(group)} seeds")
+        names.append(f"{network}\nby {recipe}\n{len(group)} seeds")
     axes.set_xticks(range(len(names)), names)
     axes.set(xlim=(-0.6, len(names) - 0.2), ylabel="test accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
-    axes.set_title("Test accuracy by recipe: one dot per seed, a line at the mean")
+    axes.set_title("Test accuracy by network and recipe: one dot per seed, a line at the mean")
     save(figure, path)

@@ -32,19 +32,21 @@ def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
     """
     trained, evaluated = outputs.read_train_metrics(), outputs.read_evaluate_metrics()
     history = columns(outputs.read_history(trained))
-    predictions = outputs.read_predictions(evaluated)
     network = load_network(MODEL, torch.device("cpu"))
+    classes = network.architecture.classes
+    predictions = outputs.read_predictions(evaluated, len(classes))
     metrics = read_json(outputs.BACKPROP_METRICS, outputs.BackpropMetrics)
     search = results.optional("search", results.search)
     content = {
         **backprop_content(backprop, metrics),
         **network_content(network),
-        "result": results.result(evaluated),
+        "result": results.result(evaluated, fetch.name),
+        "data_set": fetch.name,
         "train": train,
         "trained": trained,
         "evaluated": evaluated,
         "history": history,
-        "confusion": results.confusion(predictions),
+        "confusion": results.confusion(predictions, classes),
         "calibration": results.calibration(predictions),
         "seeds": results.optional("seeds study", results.seeds),
         "search": search,
@@ -54,7 +56,7 @@ def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
     data = {
         "backprop": backprop_data(backprop, outputs.read_losses(), outputs.read_hill()),
         "network": network_data(network),
-        "digits": digits_data(network, load_test_digits(DATA), predictions),
+        "digits": digits_data(network, load_test_digits(DATA, network.architecture), predictions),
         "history": history,
         "trials": search and search["trials"],
     }
@@ -75,7 +77,7 @@ def _provenance(
             "training time in seconds": trained.seconds,
         },
         "Training settings": train.model_dump(exclude_none=True, exclude={"architecture"}),
-        "SHA-256 of the data": fetch.sha256,
+        "SHA-256 of the data": fetch.sha256 or {},
         "Versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }

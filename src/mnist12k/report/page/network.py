@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnist12k.cnn.architecture import Architecture, Block
 from mnist12k.cnn.evaluate import predict
-from mnist12k.cnn.network import MEAN, STD, Network
+from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 from mnist12k.files import damaged
 from mnist12k.outputs import PREDICTIONS
@@ -42,7 +42,7 @@ def network_content(network: Network) -> dict[str, Any]:
             }
         )
     return {
-        "side": architecture.side,
+        "architecture": architecture,
         "layers": layers,
         "parameters": table["parameters"].sum(),
         "multiply_adds": table["multiply_adds"].sum(),
@@ -82,8 +82,6 @@ def network_data(network: Network) -> dict[str, Any]:
     values = [value for value in network.state_dict().values() if value.is_floating_point()]
     flat = np.concatenate([value.cpu().contiguous().numpy().ravel() for value in values])
     return {
-        "mean": MEAN,
-        "std": STD,
         "epsilon": network.get_submodule("blocks.0.norm").eps,
         "architecture": network.architecture.model_dump(),
         "weights": _base64(flat.astype("<f4")),
@@ -116,7 +114,7 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
             for index, label, prediction in shown[["label", "prediction"]].itertuples()
         ],
         "cells": {
-            f"{label}{prediction}": position[cell.index[:IMAGES]].tolist()
+            f"{label}-{prediction}": position[cell.index[:IMAGES]].tolist()
             for (label, prediction), cell in cells
         },
         "hardest": position[hardest.index[:IMAGES]].tolist(),

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-SCRIPTS = ("chart.js", "backprop.js", "network.js", "draw.js", "digits.js")
+SCRIPTS = ("chart.js", "backprop.js", "network.js", "view.js", "draw.js", "digits.js")
 
 
 def render(content: Mapping[str, Any], data: Mapping[str, Any]) -> str:
@@ -30,7 +30,7 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return environment.get_template("page.html.j2").render(
         **content,
         style=source("page.css"),
-        scripts=[source(name) for name in SCRIPTS],
+        scripts={name: source(name) for name in SCRIPTS},
         data=htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":")),
     )
 

@@ -33,19 +33,18 @@ class Accuracy(NamedTuple):
     dots: Sequence[float] = ()
 
 
-def result(evaluated: outputs.EvaluateMetrics) -> Content:
-    """Return the test accuracies of the network and the write-up, and a scale for both."""
+def result(evaluated: outputs.EvaluateMetrics, data_set: str) -> Content:
+    """Return the test accuracies of the network and, for MNIST, the write-up, and their scale."""
     low, high = evaluated.test_accuracy_low, evaluated.test_accuracy_high
-    rows = [
-        Accuracy("this network", evaluated.test_accuracy, low, high),
-        _accuracy("the write-up", WRITE_UP_CORRECT, WRITE_UP_TOTAL),
-    ]
+    rows = [Accuracy("this network", evaluated.test_accuracy, low, high)]
+    if data_set == "MNIST":
+        rows.append(_accuracy("the write-up", WRITE_UP_CORRECT, WRITE_UP_TOTAL))
     return {"rows": rows, "scale": _scale(rows)}
 
 
-def confusion(predictions: pd.DataFrame) -> list[list[dict[str, float]]]:
+def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> list[list[dict[str, float]]]:
     """Return each cell's count, and its shade from 0 to 1, one row per label."""
-    counts = confusion_matrix(predictions).to_numpy().tolist()
+    counts = confusion_matrix(predictions, classes).to_numpy().tolist()
     highest = math.log1p(max(map(max, counts)))
     return [
         [{"count": count, "shade": round(math.log1p(count) / highest, 3)} for count in row]
@@ -80,20 +79,30 @@ def calibration(predictions: pd.DataFrame) -> Content:
 
 
 def seeds() -> Content | None:
-    """Return each recipe's test accuracies and their mean, None if the study has not been run."""
+    """Return the test accuracies of networks and recipes; None if the study has not been run."""
     if not (SEEDS_METRICS.is_file() and RESULTS.is_file()):
         return None
-    summaries = read_json(SEEDS_METRICS, dict[str, outputs.SeedsSummary])
-    groups = outputs.read_results().groupby("recipe")["test_accuracy"]
-    trainings = {name: summary.trainings for name, summary in summaries.items()}
-    if not trainings or groups.size().to_dict() != trainings:
+    summaries = {
+        (network, recipe): summary
+        for network, by_recipe in read_json(SEEDS_METRICS, outputs.SeedsSummaries).items()
+        for recipe, summary in by_recipe.items()
+    }
+    groups = outputs.read_results().groupby(["network", "recipe"])["test_accuracy"]
+    trainings = {pair: summary.trainings for pair, summary in summaries.items()}
+    counted = {pair: count for pair, count in groups.size().to_dict().items() if count > 1}
+    if not trainings or counted != trainings:
         raise damaged(RESULTS, f"its trainings are not those counted in {SEEDS_METRICS}")
     rows = []
-    for name, summary in summaries.items():
+    for pair, summary in summaries.items():
         interval = summary.test_accuracy_mean_low, summary.test_accuracy_mean_high
-        dots = groups.get_group(name).tolist()
-        rows.append(Accuracy(name, summary.test_accuracy_mean, *interval, dots))
-    return {"rows": rows, "summaries": summaries, "scale": _scale(rows)}
+        dots = groups.get_group(pair).tolist()
+        rows.append(Accuracy(" by ".join(pair), summary.test_accuracy_mean, *interval, dots))
+    return {
+        "rows": list(zip(rows, summaries.values(), strict=True)),
+        "first": next(iter(summaries))[0],
+        "differs": any(summary.difference for summary in summaries.values()),
+        "scale": _scale(rows),
+    }
 
 
 def search() -> Content | None:

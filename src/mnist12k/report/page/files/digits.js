@@ -3,16 +3,18 @@
 const digits = data.digits;
 const allPixels = bytes(digits.pixels);
 
+const { side, classes } = network;
+
 function pixelsOf(number) {
-  return allPixels.subarray(784 * number, 784 * (number + 1));
+  return allPixels.subarray(side * side * number, side * side * (number + 1));
 }
 
 function topThree(image) {
   return image.probabilities
-    .map((probability, digit) => ({ digit, probability }))
+    .map((probability, label) => ({ label, probability }))
     .sort((a, b) => b.probability - a.probability)
     .slice(0, 3)
-    .map(({ digit, probability }) => `${digit}: ${(100 * probability).toFixed(1)} %`);
+    .map(({ label, probability }) => `${classes[label]}: ${(100 * probability).toFixed(1)} %`);
 }
 
 // A button with the image; it shows the image to the network above.
@@ -22,10 +24,16 @@ function card(number) {
   button.className = "card";
   const canvas = document.createElement("canvas");
   canvas.className = "digit";
-  paint(canvas, [...pixelsOf(number)].map((p) => p / 255), 28);
+  paint(canvas, [...pixelsOf(number)].map((p) => p / 255), side);
   const text = document.createElement("span");
-  const verdict = image.label === image.prediction ? `${image.label}, read correctly` : `${image.label}, read as ${image.prediction}`;
-  text.innerHTML = `<b>${verdict}</b><br>${topThree(image).join("<br>")}<br><small>test image ${image.index}</small>`;
+  const label = classes[image.label];
+  const verdict = image.label === image.prediction ? `${label}, read correctly` : `${label}, read as ${classes[image.prediction]}`;
+  const lines = [verdict, ...topThree(image), `test image ${image.index}`].map((line, k) => {
+    const element = document.createElement(["b", "span", "span", "span"][k] || "small");
+    element.textContent = line;
+    return element;
+  });
+  text.append(...lines.flatMap((line, k) => (k ? [document.createElement("br"), line] : [line])));
   button.append(canvas, text);
   button.addEventListener("click", () => examine(number));
   return button;
@@ -33,21 +41,21 @@ function card(number) {
 
 function examine(number) {
   const image = digits.images[number];
-  clear();
+  clearPad();
   show(pixelsOf(number));
-  note.textContent = `Test image ${image.index}, label ${image.label}.`;
+  note.textContent = `Test image ${image.index}, label ${classes[image.label]}.`;
   document.getElementById("draw").scrollIntoView();
-  pad.focus({ preventScroll: true });
+  document.getElementById("pad")?.focus({ preventScroll: true });
 }
 
 const cell = document.getElementById("cell");
 for (const button of document.querySelectorAll("[data-cell]"))
   button.addEventListener("click", () => {
     document.querySelectorAll("[data-cell]").forEach((other) => other.setAttribute("aria-pressed", other === button));
-    const [label, prediction] = button.dataset.cell;
+    const [label, prediction] = button.dataset.cell.split("-").map((number) => classes[number]);
     const numbers = digits.cells[button.dataset.cell] || [];
     const count = Number(button.textContent);
-    const limit = numbers.length < count ? ` The ${numbers.length} with the lowest probability of the true digit:` : "";
+    const limit = numbers.length < count ? ` The ${numbers.length} with the lowest probability of the true class:` : "";
     cell.querySelector("p").textContent = `${label} read as ${prediction}: ${count} image${count === 1 ? "" : "s"}.${limit}`;
     cell.querySelector(".cards").replaceChildren(...numbers.map(card));
   });
@@ -56,13 +64,13 @@ document.getElementById("hardest").append(...digits.hardest.map(card));
 let next = 0;
 document.getElementById("example").addEventListener("click", () => examine(digits.hardest[next++ % digits.hardest.length]));
 
-clear();
-// Until the reader draws, show a test image that is read correctly.
-const correctCell = Object.keys(digits.cells).find((key) => key[0] === key[1]);
+clearPad();
+// Until the reader chooses another, show a test image that is read correctly.
+const correctCell = Object.keys(digits.cells).find((key) => key.split("-")[0] === key.split("-")[1]);
 if (correctCell) {
   const number = digits.cells[correctCell].at(-1);
   show(pixelsOf(number));
-  note.textContent = `Test image ${digits.images[number].index}, shown until you draw.`;
+  note.textContent = `Test image ${digits.images[number].index}, shown until you ${document.getElementById("pad") ? "draw" : "select another"}.`;
 }
 
 const epochs = data.history;

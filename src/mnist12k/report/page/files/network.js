@@ -7,7 +7,7 @@ function bytes(base64) {
 // content.architecture is an Architecture of mnist12k/cnn/architecture.py.
 function readNetwork(content) {
   const weights = new Float32Array(bytes(content.weights).buffer);
-  const { blocks, head, side, classes } = content.architecture;
+  const { blocks, head, side, classes, mean, deviation } = content.architecture;
   let offset = 0;
   const take = (count) => weights.subarray(offset, (offset += count));
   const linear = (inputs, outputs) => ({ outputs, weight: take(inputs * outputs), bias: take(outputs) });
@@ -33,20 +33,20 @@ function readNetwork(content) {
   // A head turns maps into maps, one per class, whose means are the logits.
   const heads = {
     convolution: () => {
-      const layer = convolution(last.channels, classes, head.kernel, 0);
+      const layer = convolution(last.channels, classes.length, head.kernel, 0);
       return (x) => convolve(x, layer);
     },
     average: () => {
-      const layer = linear(last.channels, classes);
+      const layer = linear(last.channels, classes.length);
       return (x) => apply(layer, means(x));
     },
     dense: () => {
       const hidden = head.units ? linear(values, head.units) : null;
-      const layer = linear(head.units || values, classes);
+      const layer = linear(head.units || values, classes.length);
       return (x) => apply(layer, hidden ? apply(hidden, x.values).values.map((v) => Math.max(0, v)) : x.values);
     },
   };
-  return { mean: content.mean, std: content.std, side, blocks: layers, head: heads[head.kind]() };
+  return { mean, deviation, side, classes, blocks: layers, head: heads[head.kind]() };
 }
 
 function means(x) {
@@ -118,7 +118,7 @@ function maxPool(x) {
 
 // pixels: side x side grey levels, from 0 (background) to 255 (ink).
 function classify(pixels) {
-  const image = { channels: 1, side: network.side, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.std) };
+  const image = { channels: 1, side: network.side, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.deviation) };
   const maps = [image]; // what enters each block, then the head; at last what leaves it
   for (const block of network.blocks)
     maps.push(applyBlock(maps.at(-1), block.residual ? maps.at(-block.residual) : null, block));
