@@ -41,23 +41,21 @@ def run(settings: Train, tracked: Tracked) -> None:
         device = pick_device(settings.device)
         digits = load_training_digits(DATA, settings.architecture)
         fingerprint = training_fingerprint(settings)
-        settings = for_images(settings, digits.images)
         with _only_one(CHECKPOINTS / fingerprint):
-            parts = split(digits, settings.validation_size)
-            _train(settings, fingerprint, device, parts, tracked)
+            _train(settings, fingerprint, device, digits, tracked)
 
 
 def _train(
     settings: Train,
     fingerprint: str,
     device: torch.device,
-    digits: tuple[Digits, Digits],
+    digits: Digits,
     tracked: Tracked,
 ) -> None:
     if settings.deterministic:
         be_deterministic()
-    training, validation = digits
-    network = new_network(settings, device)
+    training, validation = split(digits, settings.validation_size)
+    network = new_network(for_images(settings, digits.images), device)
     print(
         f"{parameter_count(network):,} parameters, {len(training.labels):,} training images, "
         f"{len(validation.labels):,} validation images, on {device_name(device)}"
