@@ -8,13 +8,13 @@ from typing import Any, Self, get_args
 from pydantic import BaseModel, ValidationError, model_validator
 
 from mnist12k.backprop.settings import Backprop
-from mnist12k.cnn.architecture import DIGITS, Architecture, Layers
+from mnist12k.cnn.architecture import DIGITS, Architecture, Block, Layers
 from mnist12k.cnn.settings import ONE_RATE, RATE_PER_BLOCK, Recipe, Train
 from mnist12k.digits.settings import Fetch
 from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
-from mnist12k.search.settings import SearchSettings, Tune
+from mnist12k.search.settings import NETWORK, SearchSettings, Tune
 from mnist12k.search.space import corners, parse_space
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
@@ -80,13 +80,19 @@ class Params(Section):
             space = parse_space(self.tune.space)
         except ValueError as error:
             raise ValueError(f"tune.space: {error}") from error
-        search = SearchSettings(self.tune, self.recipes[self.tune.recipe], self.train)
+        search = self._search()
         for point in corners(space):
+            within = search
+            if Block.model_fields.keys() & point.keys():  # the budget is then a constraint
+                without = {"parameter_budget": None}
+                within = search._replace(train=self.train.model_copy(update=without))
             try:
-                search.for_point(point, self.tune.seed)
+                within.for_point(point, self.tune.seed)
             except ValidationError as error:
                 raise ValueError(f"tune.space: {_explain(error.errors()[0], Train)}") from error
-            shared = {"epochs", "batch_size", "interpolation"} & set(point)
+            except ValueError as error:
+                raise ValueError(f"tune.space: {error}") from error
+            shared = (NETWORK | {"epochs", "batch_size", "interpolation"}) & set(point)
             if self.tune.together > 1 and shared:
                 raise ValueError(f"tune.space: {min(shared)}: trials together must agree in it")
         return self
@@ -108,7 +114,11 @@ class Params(Section):
         """Return what a search needs; raise UserError if there is no hold-out set."""
         if self.train.validation_size == 0:
             raise UserError(f"{PARAMS}: a search needs train.validation_size above 0")
-        return SearchSettings(self.tune, self.recipes[self.tune.recipe], self.train)
+        return self._search()
+
+    def _search(self) -> SearchSettings:
+        networks = {name: self.architecture(name) for name in self.networks}
+        return SearchSettings(self.tune, self.recipes[self.tune.recipe], self.train, networks)
 
 
 def load_params(path: Path = PARAMS) -> Params:

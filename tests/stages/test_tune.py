@@ -108,8 +108,8 @@ def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
 
 def test_the_printed_command_trains_with_best_params(searched: Path) -> None:
     line = (searched / "output.txt").read_text().splitlines()[-1]
-    best = read_yaml(searched / "reports/tune/best_params.yaml")["train"]
-    changes = " ".join(f"-S train.{name}={value}" for name, value in best.items())
+    best = read_yaml(searched / "reports/tune/best_params.yaml")
+    changes = " ".join(f"-S train.{name}={value}" for name, value in best["train"].items())
     command = f"OMP_NUM_THREADS=1 dvc exp run {changes}"
     assert line == f"train it with: {command}"
     assert train_command(best) == command

@@ -1,7 +1,8 @@
 """Networks as data: the list that every program of a forward pass is built from, and its shapes."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, Strict, model_validator
 
@@ -126,6 +127,20 @@ class Architecture(Layers):
                 sizes = [last.channels * last.side**2, self.head.units, len(self.classes)]
                 sizes = [size for size in sizes if size]
                 return count + sum(_convolution(*pair, 1) for pair in pairwise(sizes))
+
+
+def with_fields(layers: Architecture, fields: Mapping[str, Sequence[Any]]) -> Architecture:
+    """Return an architecture with other values of some fields of its blocks, one per block.
+
+    Raises ValueError unless there are as many values as blocks, and the shapes add up.
+    """
+    blocks = [block.model_dump() for block in layers.blocks]
+    for name, values in fields.items():
+        if not isinstance(values, list | tuple) or len(values) != len(blocks):
+            raise ValueError(f"{name} = {values}: {len(blocks)} values are needed, one per block")
+        for block, value in zip(blocks, values, strict=True):
+            block[name] = value
+    return Architecture.model_validate(layers.model_dump() | {"blocks": blocks})
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int) -> int:

@@ -142,8 +142,8 @@ def new_network(settings: Train, device: torch.device) -> Network:
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def for_images(settings: Train, images: Tensor) -> Train:
-    """Return a training whose network normalises by the mean and deviation of these images.
+def normalising(layers: Architecture, images: Tensor) -> Architecture:
+    """Return the architecture with the mean and the deviation of these images' pixels.
 
     They are all training images, those of the hold-out set included, so that trainings compare.
     Raises UserError if the images, uint8 of shape (n, side, side), are all of one grey level.
@@ -151,10 +151,13 @@ def for_images(settings: Train, images: Tensor) -> Train:
     mean, deviation = mean_and_deviation(images)
     if deviation == 0:
         raise UserError("the training images have only one grey level")
-    pixels = {"mean": mean, "deviation": deviation}
-    return settings.model_copy(
-        update={"architecture": settings.architecture.model_copy(update=pixels)}
-    )
+    return layers.model_copy(update={"mean": mean, "deviation": deviation})
+
+
+def for_images(settings: Train, images: Tensor) -> Train:
+    """Return a training whose network normalises by these images; see `normalising`."""
+    layers = normalising(settings.architecture, images)
+    return settings.model_copy(update={"architecture": layers})
 
 
 def to_unit_range(images: Tensor) -> Tensor:

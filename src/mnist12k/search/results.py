@@ -1,15 +1,17 @@
 """The results of a search: its tables, metrics, and best hyperparameters."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
+from mnist12k.cnn.architecture import Layers
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Recipe
 from mnist12k.files import damaged, read_yaml, write_text
@@ -17,12 +19,13 @@ from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.finalists import START, mean_results
 from mnist12k.search.queue import finished
-from mnist12k.search.settings import SearchSettings
+from mnist12k.search.settings import NETWORK, SearchSettings
 from mnist12k.search.space import Point
 from mnist12k.search.study import study_digest
 from mnist12k.search.trial import ACCURACY, epochs_of
 
 NULL = "tag:yaml.org,2002:null"
+TUNED = "tuned"  # the network in params.yaml whose fields a search has chosen
 END = "...\n"  # YAML's end of a document: a file without it was cut
 
 
@@ -103,34 +106,57 @@ def metrics(
     )
 
 
-def train_command(best: Point) -> str:
-    """Return the command that trains with `best`, on one thread like a trial: to the same bits."""
-    changes = " ".join(f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in best.items())
-    return f"OMP_NUM_THREADS=1 dvc exp run {changes}"
+def best_params(settings: SearchSettings, best: Point) -> dict[str, Any]:
+    """Return a point as sections of params.yaml; a network of its own is the network `TUNED`."""
+    train = {"recipe": settings.tune.recipe, "seed": settings.tune.seed}
+    train |= {name: value for name, value in best.items() if name not in NETWORK}
+    if not NETWORK & best.keys():
+        return {"train": train}
+    name, architecture = settings.network(best)
+    if best.keys() & NETWORK == {"network"}:
+        return {"train": train | {"network": name}}
+    layers = architecture.model_dump(include=set(Layers.model_fields), exclude_defaults=True)
+    layers["blocks"] = list(layers["blocks"])
+    return {"networks": {TUNED: layers}, "train": train | {"network": TUNED}}
 
 
-def write_best(best: Point, path: Path) -> None:
-    """Write `best` as the section `train` of a YAML file."""
+def train_command(best: Mapping[str, Any]) -> str:
+    """Return the command that trains with `best`, on one thread like a trial: to the same bits.
+
+    Empty for a network of its own, which has to be in params.yaml first.
+    """
+    if "networks" in best:
+        return ""
+    changes = (f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in best["train"].items())
+    return f"OMP_NUM_THREADS=1 dvc exp run {' '.join(changes)}"
+
+
+def write_best(best: Mapping[str, Any], path: Path) -> None:
+    """Write `best_params` as a YAML file."""
     text = StringIO()
     yaml = YAML()
     yaml.explicit_end = True
-    yaml.dump({"train": best}, text)
+    yaml.dump(best, text)
     write_text(path, text.getvalue())
 
 
 def apply_best(best: Path, params: Path) -> None:
-    """Copy the section `train` of one YAML file to another, whose comments are kept.
+    """Copy the sections of one YAML file to another, whose comments are kept.
 
     The recipe's other keys become null, so that the recipe decides them. Raises UserError if the
     first file is missing or damaged.
     """
     names = ("recipe", "seed", *Recipe.model_fields)
-    best_params = read_yaml(best)
-    chosen = best_params.get("train") if isinstance(best_params, dict) else None
+    found = read_yaml(best)
+    chosen = found.get("train") if isinstance(found, dict) else None
     if not best.read_text(encoding="utf-8").endswith(END):
         raise damaged(best, "its end is missing")
-    if not isinstance(chosen, dict) or not {"recipe", "seed"} <= chosen.keys() <= set(names):
+    allowed = {"network", *names}
+    if not isinstance(chosen, dict) or not {"recipe", "seed"} <= chosen.keys() <= allowed:
         raise damaged(best, "it has no section train with recipe and seed")
+    networks = found.get("networks", {})
+    if not isinstance(networks, dict) or not networks.keys() <= {TUNED}:
+        raise damaged(best, f"its section networks may have nothing but {TUNED}")
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
@@ -142,6 +168,8 @@ def apply_best(best: Path, params: Path) -> None:
     for name in names:
         if name in section or name in chosen:
             section[name] = chosen.get(name)
+    section.update({"network": chosen["network"]} if "network" in chosen else {})
+    content["networks"].update(networks)
     text = StringIO()
     yaml.dump(content, text)
     write_text(params, text.getvalue())

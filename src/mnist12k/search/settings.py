@@ -1,14 +1,17 @@
 """The section `tune` of params.yaml, and what a search needs of the other sections."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from mnist12k.cnn.architecture import Architecture, Block, with_fields
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.files import Section
 from mnist12k.search.space import Point
 
 MANY = 100_000  # more than any search finishes
+NETWORK = frozenset({"network", *Block.model_fields})  # what a point may say of its network
 
 
 class Tune(Section):
@@ -41,17 +44,42 @@ class Tune(Section):
         return self
 
 
+def reason(error: ValueError) -> str:
+    """Return, in one line, why a network is impossible or above the budget."""
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        return str(problem.get("ctx", {}).get("error", problem["msg"]))
+    return str(error)
+
+
 class SearchSettings(NamedTuple):
-    """The section `tune`, the recipe it starts from, and the section `train`."""
+    """The section `tune`, the recipe it starts from, the section `train`, and all networks."""
 
     tune: Tune
     start: Recipe
     train: Train
+    networks: Mapping[str, Architecture]
 
     def for_point(self, point: Point, seed: int) -> Train:
         """Return the training at a point of the space: the start with these values replaced.
 
-        Device, determinism and hold-out set are those of the section `train`.
+        Device, determinism and hold-out set are those of the section `train`. Raises ValueError if
+        the network is impossible or above the budget.
         """
-        chosen = {"recipe": self.tune.recipe, "seed": seed}
-        return Train(**self.train.model_dump() | self.start.model_dump() | point | chosen)
+        network, architecture = self.network(point)
+        recipe = {name: value for name, value in point.items() if name not in NETWORK}
+        chosen = {"network": network, "architecture": architecture}
+        chosen |= {"recipe": self.tune.recipe, "seed": seed}
+        return Train(**self.train.model_dump() | self.start.model_dump() | recipe | chosen)
+
+    def network(self, point: Point) -> tuple[str, Architecture]:
+        """Return the network at a point, and its name; raise ValueError if it is impossible."""
+        name = point.get("network", self.train.network)
+        if name not in self.networks:
+            raise ValueError(f"network = {name!r}: allowed: {', '.join(self.networks)}")
+        fields = {field: point[field] for field in Block.model_fields if field in point}
+        layers = self.networks[name]
+        try:
+            return name, with_fields(layers, fields) if fields else layers
+        except ValueError as error:
+            raise ValueError(f"network {name}: {reason(error)}") from error

@@ -28,9 +28,11 @@ HEARTBEAT = 15  # seconds
 
 def study_digest(settings: SearchSettings) -> str:
     """Return 32 hexadecimal digits that identify all inputs of a trial but its hyperparameters."""
+    networks = settings.networks if "network" in settings.tune.space else {}
+    dumped = {name: each.model_dump(exclude_defaults=True) for name, each in networks.items()}
     inputs = settings.tune.model_dump(include={"space", "seed", "seeds_per_trial"}) | {
         "start": settings.start.model_dump(),
-        "network": settings.train.architecture.model_dump(exclude_defaults=True),
+        "network": dumped or settings.train.architecture.model_dump(exclude_defaults=True),
         "validation_size": settings.train.validation_size,
         "data": folder_md5(DATA),
     }

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages._heartbeat import get_heartbeat_thread  # ask and tell has no public heartbeat
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist12k.cnn.architecture import Block
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
@@ -21,11 +22,13 @@ from mnist12k.errors import UserError
 from mnist12k.processes import register_process
 from mnist12k.search.fused import fit_fused
 from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, queued
-from mnist12k.search.settings import SearchSettings
+from mnist12k.search.settings import NETWORK, SearchSettings, reason
 from mnist12k.search.space import Cases, Choices, Point, Range, Space, parse_space, with_lists
 from mnist12k.search.study import new_sampler
 
-EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"  # user attributes of a trial
+# User attributes of a trial.
+EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"
+IMPOSSIBLE = "mnist12k.impossible"  # why its network cannot be trained
 
 
 def run_trial(
@@ -109,7 +112,10 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
 
 
 def start_trial(trial: optuna.Trial, settings: SearchSettings) -> list[Train]:
-    """Return the trainings of a trial from the queue, one per seed; raise NotQueued."""
+    """Return the trainings of a trial from the queue, one per seed.
+
+    Raises NotQueued, and optuna.TrialPruned if its network is impossible or above the budget.
+    """
     if ATTEMPT not in trial.user_attrs:
         raise NotQueued
     trial.set_user_attr(PROCESS, register_process())
@@ -118,7 +124,14 @@ def start_trial(trial: optuna.Trial, settings: SearchSettings) -> list[Train]:
     tune = settings.tune
     point = suggest(trial, parse_space(tune.space))
     seeds = range(tune.seed, tune.seed + tune.seeds_per_trial)
-    return [settings.for_point(point, seed) for seed in seeds]
+    try:
+        if NETWORK & point.keys() and (budget := settings.train.parameter_budget) is not None:
+            _, architecture = settings.network(point)
+            trial.set_constraint("parameters", architecture.parameters() - budget)
+        return [settings.for_point(point, seed) for seed in seeds]
+    except ValueError as error:
+        trial.set_user_attr(IMPOSSIBLE, reason(error))
+        raise optuna.TrialPruned from error
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
@@ -137,8 +150,9 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
 
 
 def is_integer(name: str) -> bool:
-    """Return whether a recipe's parameter is an integer."""
-    schema = Recipe.model_json_schema()["properties"][name.partition(".")[0]]
+    """Return whether a parameter of a recipe, or a field of a block, is an integer."""
+    schemas = Recipe.model_json_schema()["properties"] | Block.model_json_schema()["properties"]
+    schema = schemas[name.partition(".")[0]]
     return "integer" in (kind.get("type") for kind in schema.get("anyOf", [schema]))
 
 

@@ -17,7 +17,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from mnist12k.cnn.device import pick_device
-from mnist12k.cnn.network import for_images
+from mnist12k.cnn.network import normalising
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.failures import explain
@@ -39,7 +39,11 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
         torch.set_num_threads(1)
     training_digits = load_training_digits(DATA, settings.train.architecture)
     digits = split(training_digits, settings.train.validation_size)
-    own = settings._replace(train=for_images(settings.train, training_digits.images))
+    networks = {
+        name: normalising(layers, training_digits.images)
+        for name, layers in settings.networks.items()
+    }
+    own = settings._replace(networks=networks)
     study = open_study(settings, finalists)
 
     def objective(trial: optuna.Trial) -> float:

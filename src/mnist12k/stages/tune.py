@@ -20,6 +20,7 @@ from mnist12k.search.finalists import (
 from mnist12k.search.plots import draw_study
 from mnist12k.search.queue import POINT, SEED, fill_queue, finished, queued, requeue_dead
 from mnist12k.search.results import (
+    best_params,
     epochs_table,
     metrics,
     ranking,
@@ -29,7 +30,7 @@ from mnist12k.search.results import (
 )
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import open_study
-from mnist12k.search.trial import epochs_of
+from mnist12k.search.trial import IMPOSSIBLE, epochs_of
 from mnist12k.search.worker import run_workers
 
 RANKING = TUNE_REPORTS / "ranking.md"
@@ -65,7 +66,7 @@ def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFra
             "tune: every trial and the recipe itself diverged; search lower learning rates"
         )
 
-    best = {"recipe": tune.recipe, "seed": tune.seed, **finalists[results["trial"].iloc[0]]}
+    best = best_params(settings, finalists[results["trial"].iloc[0]])
     with all_or_none():
         write_table(TRIALS, trials_table(study))
         write_table(TRIAL_EPOCHS, epochs_table(study))
@@ -75,7 +76,8 @@ def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFra
         write_json(TUNE_METRICS, metrics(settings, study, finalists_study, results))
         draw_study(study, TUNE_REPORTS)
     print(f"the winner is in {BEST_PARAMS}; `mnist12k tune --apply` writes it to params.yaml")
-    print(f"train it with: {train_command(best)}")
+    if command := train_command(best):
+        print(f"train it with: {command}")
 
 
 def run_queue(
@@ -105,6 +107,8 @@ def result_line(trial: FrozenTrial) -> str:
     ] or ["the recipe itself"]
     if SEED in trial.user_attrs:
         values.append(f"seed {trial.user_attrs[SEED]}")
-    loss = "diverged" if trial.value is None else f"validation loss {trial.value:.5f}"
+    loss = trial.user_attrs.get(IMPOSSIBLE, "diverged")
+    if trial.value is not None:
+        loss = f"validation loss {trial.value:.5f}"
     state, epochs = trial.state.name.lower(), len(epochs_of(trial))
     return f"trial {trial.number} {state} after {epochs} epochs: {loss}; {', '.join(values)}"
