@@ -93,13 +93,14 @@ def test_a_stages_name_is_that_of_its_command_module_and_section(stage: str) -> 
     assert (ROOT / f"src/mnist12k/stages/{stage}.py").is_file()
     assert stage in Params.model_fields or stage == "report"  # it shows the choices of others
     images, network = ["fetch.side", "fetch.classes"], "networks.${train.network}"
-    search = ["train.device", "train.network", "train.validation_size", "tune"]
+    of_train = ["device", "network", "parameter_budget", "validation_size"]
+    search = [f"train.{name}" for name in of_train]
     expected = {
         "fetch": list(Params.model_fields),  # a mistake anywhere stops the first stage
         "train": [*images, "train", network, "recipes.${train.recipe}"],
-        "report": ["backprop", "fetch", "train"],
-        "seeds": [*images, "networks", "recipes", "seeds", "train.network"],
-        "tune": [*images, *search, network, "recipes.${tune.recipe}"],
+        "report": ["backprop", "fetch", "networks", "train"],
+        "seeds": [*images, "networks", "recipes", "seeds"],
+        "tune": [*images, "networks", *search, "tune", "recipes.${tune.recipe}"],
     }
     assert STAGES[stage]["params"] == expected.get(stage, [stage])
 

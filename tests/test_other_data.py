@@ -153,7 +153,7 @@ def test_the_page_has_its_classes_and_its_network_but_no_drawing_pad(
     with inside(folder):
         report_inputs(folder)
         params = load_params()
-        report.run(params.backprop, params.train, params.fetch)
+        report.run(params.backprop, params.train, params.fetch, params.architectures())
         network = load_network(MODEL, torch.device("cpu"))
         images = load_test_digits(DATA, network.architecture).images[:20]
     page = chromium.new_page()

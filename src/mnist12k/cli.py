@@ -115,7 +115,7 @@ def report() -> None:
     from mnist12k.stages.report import run
 
     params = load()
-    run(params.backprop, params.train, params.fetch)
+    run(params.backprop, params.train, params.fetch, params.architectures())
 
 
 @mnist12k.command(section=SEARCH)

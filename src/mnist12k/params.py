@@ -101,6 +101,10 @@ class Params(Section):
         """Return a network for the images in `fetch`; raise ValueError if it does not suit them."""
         return _architecture(name, self.networks[name].model_dump(), self.fetch.model_dump())
 
+    def architectures(self) -> dict[str, Architecture]:
+        """Return every network for the images in `fetch`, by its name."""
+        return {name: self.architecture(name) for name in self.networks}
+
     def training(self, network: str, recipe: str) -> Train:
         """Return a training of a network by a recipe alone; raise ValidationError if impossible."""
         chosen = {
@@ -117,8 +121,8 @@ class Params(Section):
         return self._search()
 
     def _search(self) -> SearchSettings:
-        networks = {name: self.architecture(name) for name in self.networks}
-        return SearchSettings(self.tune, self.recipes[self.tune.recipe], self.train, networks)
+        start = self.recipes[self.tune.recipe]
+        return SearchSettings(self.tune, start, self.train, self.architectures())
 
 
 def load_params(path: Path = PARAMS) -> Params:

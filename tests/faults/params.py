@@ -37,7 +37,10 @@ IMPOSSIBLE: dict[str, Any] = {
     "a huge number": 10**400,
 }
 # With more than one mistake, or a misspelt key, which also makes the right one missing.
-SEVERAL = ("half a file", "JSON of", "recipes has an unknown", "'fetsh:'", "'bias: [0.35'")
+SEVERAL = (
+    *("half a file", "JSON of", "recipes has an unknown", "networks has an unknown"),
+    *("'fetsh:'", "'bias: [0.35'"),
+)
 # Sections without defaults, each of whose keys is needed.
 NEEDED = ("fetch", "evaluate", "publish", "seeds")
 

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, trained_template: Path) -> 
 
 def build_page() -> None:
     params = load_params()
-    report.run(params.backprop, params.train, params.fetch)
+    report.run(params.backprop, params.train, params.fetch, params.architectures())
 
 
 def write_seeds_and_search() -> None:

@@ -1,6 +1,7 @@
 """Collect what the page shows from the files that the other stages have written."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from mnist12k import outputs
 from mnist12k.backprop.settings import Backprop
+from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_test_digits
@@ -17,13 +19,20 @@ from mnist12k.fingerprint import git_state
 from mnist12k.paths import BENCHMARKS, DATA, MODEL
 from mnist12k.report.page import results
 from mnist12k.report.page.backprop import backprop_content, backprop_data
-from mnist12k.report.page.network import digits_data, network_content, network_data
+from mnist12k.report.page.network import (
+    digits_data,
+    network_content,
+    network_data,
+    networks_content,
+)
 from mnist12k.report.page.render import columns, render
 
 PACKAGES = ("mnist12k", "torch", "torchvision", "numpy", "dvc", "mlflow", "optuna")
 
 
-def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
+def build(
+    backprop: Backprop, train: Train, fetch: Fetch, networks: Mapping[str, Architecture]
+) -> str:
     """Return the page as HTML.
 
     The sections on seeds and search are left out if those studies have not been run, or with a
@@ -40,6 +49,7 @@ def build(backprop: Backprop, train: Train, fetch: Fetch) -> str:
     content = {
         **backprop_content(backprop, metrics),
         **network_content(network),
+        "networks": networks_content(networks),
         "result": results.result(evaluated, fetch.name),
         "data_set": fetch.name,
         "train": train,

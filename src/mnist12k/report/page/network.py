@@ -1,11 +1,14 @@
 """The CNN on the page: its layers, its weights, and test images with its predictions."""
 
 import base64
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch.nn.functional as F
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mnist12k.cnn.architecture import Architecture, Block
@@ -14,6 +17,7 @@ from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
 from mnist12k.files import damaged
 from mnist12k.outputs import PREDICTIONS
+from mnist12k.report.figures.drawing import draw_network
 from mnist12k.report.figures.model_summary import trace
 
 IMAGES = 12  # per cell of the confusion matrix, and of the hardest ones
@@ -47,6 +51,26 @@ def network_content(network: Network) -> dict[str, Any]:
         "parameters": table["parameters"].sum(),
         "multiply_adds": table["multiply_adds"].sum(),
     }
+
+
+def networks_content(networks: Mapping[str, Architecture]) -> list[dict[str, Any]]:
+    """Return a drawing of every network, and what it costs per image.
+
+    Kept values are those of the convolutions' outputs, which the gradient needs.
+    """
+    content = []
+    for name, architecture in networks.items():
+        rows = trace(Network(architecture))
+        content.append(
+            {
+                "name": name,
+                "drawing": Markup(draw_network(architecture, name)),  # noqa: S704 - escaped there
+                "parameters": architecture.parameters(),
+                "multiply_adds": sum(row.multiply_adds for row in rows),
+                "kept": sum(math.prod(row.shape) for row in rows if row.kind == "Conv2d"),
+            }
+        )
+    return content
 
 
 def _operations(block: Block) -> tuple[str, str]:
