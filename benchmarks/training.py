@@ -1,6 +1,7 @@
 """One epoch of training by the same recipe: a plain PyTorch loop, a loop on tensors, and ours.
 
-    python benchmarks/training.py        # writes benchmarks/training.json; 10 to 20 minutes
+    python benchmarks/training.py             # writes benchmarks/training.json; 10 to 20 minutes
+    python benchmarks/training.py --networks  # every network: writes benchmarks/networks.json
 
 plain_loop   a DataLoader over PIL images, torchvision's transforms, PyTorch's layers and schedules;
              without workers and with two, of which the faster counts
@@ -241,7 +242,7 @@ def measure_in_turn(tasks: list[tuple[str, Train]]) -> list[dict[str, float]]:
     def measure_once(method: str, recipe: Train) -> dict[str, float]:
         arguments = ("--method", method, "--settings", recipe.model_dump_json())
         measured = measure_in_new_process(__file__, *arguments)
-        print(method, recipe.recipe, measured, flush=True)
+        print(method, recipe.network, recipe.recipe, measured, flush=True)
         return measured
 
     rounds = [[measure_once(*task) for task in tasks] for _ in range(ROUNDS)]
@@ -292,6 +293,32 @@ def compare(recipe: str) -> dict[str, Any]:
     return result
 
 
+def compare_networks(recipe: str) -> dict[str, Any]:
+    """Measure every network of params.yaml in the plain loop, without workers, and by `fit`."""
+    params = load_params(ROOT / PARAMS)
+    own = {"seed": 1, "device": "cpu", "validation_size": VALIDATION_SIZE}
+    methods = (METHODS[0], "ours")
+    trainings = [params.training(name, recipe).model_copy(update=own) for name in params.networks]
+    measured = measure_in_turn([(method, each) for each in trainings for method in methods])
+    seconds = [each["seconds_per_epoch"] for each in measured]
+    rows = [
+        {
+            "network": training.network,
+            "plain_loop_seconds_per_epoch": plain,
+            "seconds_per_epoch": ours,
+            "ratio": round(plain / ours, 2),
+        }
+        for training, plain, ours in zip(trainings, seconds[::2], seconds[1::2], strict=True)
+    ]
+    return {
+        "machine": machine(f"{torch.get_num_threads()} threads", f"PyTorch {torch.__version__}"),
+        "command": command(__file__),
+        "recipe": recipe,
+        "networks": rows,
+        "ratio": min(row["ratio"] for row in rows),
+    }
+
+
 def main() -> None:
     """Measure one method, or compare all and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -300,8 +327,11 @@ def main() -> None:
         "--method", choices=METHODS + ACCELERATED, help="only measure this, and print it"
     )
     parser.add_argument("--settings", help="of --method: a whole training as JSON")
+    parser.add_argument("--networks", action="store_true", help="compare networks instead")
     options = parser.parse_args()
-    if options.method:
+    if options.networks:
+        write_result(Path(__file__).with_name("networks.json"), compare_networks(options.recipe))
+    elif options.method:
         settings = Train.model_validate_json(options.settings)
         print(json.dumps(measure(options.method, settings)))
     else:

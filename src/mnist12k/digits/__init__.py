@@ -1,1 +1,1 @@
-"""MNIST: sources, verification, tensors, splits."""
+"""The data set: sources, verification, tensors, splits."""
