@@ -12,6 +12,7 @@ from typing import Any
 
 from common import ROOT
 from held_out import comparison, train_missing
+from ideas import IDEAS
 
 from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.settings import Train
@@ -74,6 +75,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rotation 12, shear 8": {"rotation": 12, "shear": 8},
     "learning rate 0.5": {"learning_rate": 0.5},
     "weight decay 0.0005": {"weight_decay": 5e-4},
+    "longer warm-down": {"warm_up": 0.1},
 }
 
 
@@ -87,7 +89,8 @@ def variants(params: Params) -> dict[str, Train]:
     for name, (blocks, head) in NETWORKS.items():
         layers = Architecture.model_validate(kind | {"blocks": blocks, "head": head})
         found[name] = Train(**best.model_dump() | {"network": name, "architecture": layers})
-    return found | {name: best.model_copy(update=new) for name, new in CHANGES.items()}
+    found |= {name: best.model_copy(update=new) for name, new in CHANGES.items()}
+    return found | dict.fromkeys(IDEAS, best)
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 from common import DATA, VALIDATION_SIZE
+from ideas import fit_idea
 from scipy import stats
 
-from mnist12k.cnn.fit import fit
-from mnist12k.cnn.network import for_images, new_network
+from mnist12k.cnn.network import for_images
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.files import read_table, write_table
@@ -63,8 +63,7 @@ def train_once(task: tuple[str, Train]) -> Row:
     torch.set_num_threads(1)
     digits = load_training_digits(DATA, settings.architecture)
     settings = for_images(settings, digits.images)
-    network = new_network(settings, torch.device("cpu"))
-    history = fit(network, *split(digits, VALIDATION_SIZE), settings)
+    history = fit_idea(variant, settings, *split(digits, VALIDATION_SIZE))
     last = history[-1]
     assert last.validation_loss is not None
     assert last.validation_accuracy is not None
