@@ -1,5 +1,12 @@
-import gzip
 import os
+
+# Before PyTorch is imported: threads that wait must sleep, and workers that share the cores have
+# one each. Spinning threads of two workers would keep each other waiting.
+os.environ["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+
+import gzip
 import shutil
 import signal
 import struct
