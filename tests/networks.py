@@ -12,7 +12,8 @@ from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
 
 LOADED = load_params(ROOT / PARAMS)
-REFERENCE = LOADED.architecture("reference")
+PIXELS = {"mean": 0.1307, "deviation": 0.3081}  # of MNIST
+REFERENCE = LOADED.architecture("reference").model_copy(update=PIXELS)
 
 
 def reference(dropout: float | Sequence[float] = 0.0) -> Network:
@@ -22,13 +23,16 @@ def reference(dropout: float | Sequence[float] = 0.0) -> Network:
 def by_recipe(name: str, seed: int, validation_size: int, /, **changes: object) -> Train:
     """Return a training of the reference network by a recipe, with some settings changed."""
     own = {"seed": seed, "device": "cpu", "validation_size": validation_size}
+    own |= {"architecture": REFERENCE}
     return LOADED.training("reference", name).model_copy(update=own | changes)
 
 
 def architecture(*blocks: dict[str, Any], **head: Any) -> Architecture:
     """Return an architecture for MNIST."""
     return Architecture.model_validate(
-        {"side": 28, "classes": DIGITS, "blocks": blocks, "head": {"kind": "convolution"} | head}
+        PIXELS
+        | {"side": 28, "classes": DIGITS}
+        | {"blocks": blocks, "head": {"kind": "convolution"} | head}
     )
 
 
@@ -41,7 +45,7 @@ def changed(*blocks: dict[str, Any], keep: int, **head: Any) -> Architecture:
 STEM = {"channels": 4, "padding": 1, "pool": True}
 PADDED = {"channels": 4, "padding": 1}
 SMALL = {
-    **{name: LOADED.architecture(name) for name in LOADED.networks},
+    **{name: LOADED.architecture(name).model_copy(update=PIXELS) for name in LOADED.networks},
     "one block more": changed({"channels": 32, "padding": 1}, keep=6),
     "one block less": changed(keep=5),
     "other kernels": architecture(

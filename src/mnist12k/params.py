@@ -202,6 +202,7 @@ def _explain(problem: Any, model: type[BaseModel]) -> str:
             return f"{key} = {value}: a finite number is needed"
         case _:
             rule = problem["msg"].replace("Input should", "it should").replace("Tuple", "the list")
+            rule = rule.replace("a valid tuple", "a list")
             return f"{key} = {value}: {rule}"
 
 

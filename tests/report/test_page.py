@@ -394,8 +394,13 @@ def test_a_one_drawn_on_the_committed_page_is_a_one(chromium: Browser) -> None:
 
 
 def test_seeds_and_search_are_shown_if_they_have_been_run(page: Page) -> None:
-    expect(page.locator("#seeds tbody td").first).to_have_text("99.200\N{NO-BREAK SPACE}%")
-    assert page.locator("#seeds .track .dot").count() == 3
+    first = page.locator("#seeds tbody tr").first.locator("td").all_inner_texts()
+    assert first[:3] == ["12,442", "1,602,432", "99.200\N{NO-BREAK SPACE}%"]
+    assert page.locator("#seeds .track .dot").count() == 6
+    difference = page.locator("#seeds [aria-label=Differences] tbody tr").all_inner_texts()
+    assert [row.split() for row in difference] == [
+        *(["vgg", "by", "fast", "3", "+0.200", "-0.048", "to", "+0.448"],),
+    ]
     finalists = page.locator("#search tbody th")
     assert finalists.all_inner_texts() == ["trial 2", "recipe fast"]
     expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.023")

@@ -110,7 +110,7 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_committed_studies_are_shown() -> None:
     content = seeds()
     assert content is not None
-    assert [len(row.dots) for row in content["rows"]] == [20, 20, 20]
+    assert [len(row.dots) for row, _ in content["rows"]] == [20, 20, 20]
     content = search()
     assert content is not None
     assert len(content["finalists"]) == 4

@@ -35,7 +35,7 @@ def run_search(
 def test_a_batch_of_trials_ends_where_each_one_would_alone(settings: SearchSettings) -> None:
     # Few and small steps, since differences in float32 rounding grow with every step.
     settings = settings._replace(start=settings.start.model_copy(update={"epochs": 2}))
-    space = {"learning_rate": {"low": 0.01, "high": 0.1}, "dropout": {"low": 0, "high": 0.1}}
+    space = {"learning_rate": {"low": 0.005, "high": 0.05}, "dropout": {"low": 0, "high": 0.1}}
     tune = {"space": space, "sampler": "random", "trials": 5, "pruner": "none"}
     alone = run_search(settings, **tune)
     batched = run_search(settings, **tune, together=2)  # 2, 2 and 1

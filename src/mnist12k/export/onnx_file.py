@@ -16,7 +16,7 @@ from mnist12k.files import atomic_write
 
 BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
-TOLERANCE = 1e-4  # of a logit; the order of summation differs
+TOLERANCE = 5e-5  # of the largest logit; the order of summation differs
 SCALE = "grey levels divided by 255. The network normalises by mean and standard deviation itself."
 PREPARATION = (
     "MNIST's: light ink on a dark ground; the ink's bounding box scaled into 20x20 with its aspect "
@@ -66,17 +66,17 @@ def check_onnx(path: Path, network: Network, images: Tensor) -> float:
     inputs = to_unit_range(images)
     with torch.no_grad():
         expected = torch.cat([network(part) for part in inputs.split(1000)]).numpy()
-    worst = 0.0
+    worst, allowed = 0.0, TOLERANCE * max(1.0, float(np.abs(expected).max()))
     for size in BATCHES:
         parts = (inputs if size > 1 else inputs[:SINGLES]).split(size)
         logits = np.concatenate([session.run(None, {"images": p.numpy()})[0] for p in parts])
         wanted = expected[: len(logits)]
         worst = max(worst, float(np.abs(logits - wanted).max()))
         different = int((logits.argmax(axis=1) != wanted.argmax(axis=1)).sum())
-        if not worst <= TOLERANCE or different:
+        if not worst <= allowed or different:
             raise UserError(
                 f"ONNX differs from PyTorch at batch size {size}: by {worst:.2g} in a logit "
-                f"({TOLERANCE:g} allowed), and in {different} predictions"
+                f"({allowed:.2g} allowed), and in {different} predictions"
             )
     return worst
 

@@ -222,7 +222,7 @@ def apply_head(architecture: Architecture, parameters: Sequence[Tensor], x: Tens
     if architecture.head.kind == "convolution":
         kernel, bias = parameters
         logits = F.conv2d(x.flatten(1, 2), kernel, bias, groups=models).mean(dim=(2, 3))
-        return logits.view(n, models, -1)
+        return logits.view(n, models, len(architecture.classes))
     x = x.mean(dim=(3, 4)) if architecture.head.kind == "average" else x.flatten(2)
     for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         x = x if number == 0 else F.relu(x)

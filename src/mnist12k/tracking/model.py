@@ -29,7 +29,7 @@ NAME = "cnn"
 FILES = "mnist12k.files"  # tag of a logged model: the digest of its files
 BATCH_SIZES = (1, 2, 7, 1000)
 BATCHES, IMAGES = 50, 1000  # of each size, at most
-TOLERANCE = 1e-4  # per logit: the two forward passes sum in different orders
+TOLERANCE = 5e-5  # of the largest logit: the two forward passes sum in different orders
 FLOAT32 = np.dtype(np.float32)
 EXAMPLES = 2  # images: torch.export would treat a batch of one as the only size
 CLASSES = "classes"  # in a logged model's metadata
@@ -77,10 +77,11 @@ def check_model(uri: str) -> str:
             batches = images[: BATCHES * size].split(size)
             logits = np.concatenate([model.predict(batch.numpy()) for batch in batches])
             deviation = float(np.abs(logits - expected[: len(logits)]).max())
-            if not deviation <= TOLERANCE:
+            allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+            if not deviation <= allowed:
                 raise UserError(
                     f"the model logged as {uri} deviates from {MODEL} by {deviation:.2g} in a "
-                    f"logit at batch size {size} (allowed: {TOLERANCE:g}); it is not registered"
+                    f"logit at batch size {size} (allowed: {allowed:.2g}); it is not registered"
                 )
     return digest
 
