@@ -1,9 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import SMALL_TEST, SMALL_TRAINING
+from conftest import SMALL_TEST, SMALL_TRAINING, write_idx
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from networks import REFERENCE
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from mnist12k.digits.dataset import Digits, load_test_digits, load_training_digits, split
 from mnist12k.digits.settings import RAW
@@ -37,6 +42,33 @@ def test_a_damaged_file_is_named(root: Path, content: bytes) -> None:
     (root / RAW / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(UserError, match="train-images-idx3-ubyte is damaged"):
         load_training_digits(root, REFERENCE)
+
+
+@given(st.integers(1, 3), st.data())
+def test_the_reader_reads_what_torchvisions_reads(
+    tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject
+) -> None:
+    root = tmp_path_factory.mktemp("root")
+    images = data.draw(arrays(np.uint8, (count, 28, 28)))
+    labels = data.draw(arrays(np.uint8, count, elements=st.integers(0, 9)))
+    (root / RAW).mkdir(parents=True)
+    write_idx(root / RAW / "train-images-idx3-ubyte", images)
+    write_idx(root / RAW / "train-labels-idx1-ubyte", labels)
+    ours = load_training_digits(root, REFERENCE)
+    assert torch.equal(ours.images, read_image_file(str(root / RAW / "train-images-idx3-ubyte")))
+    assert torch.equal(ours.labels, read_label_file(str(root / RAW / "train-labels-idx1-ubyte")))
+    assert ours.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("label", [0, 27])
+def test_a_label_without_a_name_is_named(root: Path, label: int) -> None:
+    kind = REFERENCE.model_copy(update={"classes": tuple(map(str, range(26)))})
+    labels = np.arange(SMALL_TRAINING, dtype=np.uint8) % 26 + 1  # numbered from 1
+    write_idx(root / RAW / "train-labels-idx1-ubyte", labels)
+    wrong = np.full(SMALL_TEST, label, dtype=np.uint8)
+    write_idx(root / RAW / "t10k-labels-idx1-ubyte", wrong)
+    with pytest.raises(UserError, match=f"t10k has the label {label}; .* labels 1 to 26$"):
+        load_test_digits(root, kind)
 
 
 def test_images_and_labels_of_different_number_are_an_error(root: Path) -> None:

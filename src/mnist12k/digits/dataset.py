@@ -1,12 +1,12 @@
 """The data set as tensors, and the split of its training images."""
 
-from collections.abc import Callable
+import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from mnist12k.digits.settings import RAW
 from mnist12k.errors import UserError
@@ -81,20 +81,21 @@ def split(digits: Digits, validation_size: int) -> tuple[Digits, Digits]:
 
 
 def _load(root: Path, part: str, kind: Kind) -> Digits:
-    images = _read(read_image_file, root / RAW / f"{part}-images-idx3-ubyte")
+    images = _read(root / RAW / f"{part}-images-idx3-ubyte", dimensions=3)
     labels = _labels(root, part)
     if images.shape != (len(labels), kind.side, kind.side) or not len(labels):
         raise UserError(
             f"{root / RAW}: {part} has images of shape {tuple(images.shape)} and {len(labels)} "
             f"labels; fetch.side = {kind.side} needs (n, {kind.side}, {kind.side}) and n labels"
         )
-    labels = labels - _first_label(root, kind)
-    if labels.min() < 0 or labels.max() >= len(kind.classes):
+    first = _first_label(root, kind)
+    last = first + len(kind.classes) - 1
+    if len(wrong := labels[(labels < first) | (labels > last)]):
         raise UserError(
-            f"{root / RAW}: {part} has the label {labels.max()}; the {len(kind.classes)} "
-            f"fetch.classes have the labels 0 to {len(kind.classes) - 1}"
+            f"{root / RAW}: {part} has the label {wrong[0]}; the {len(kind.classes)} "
+            f"fetch.classes have the labels {first} to {last}"
         )
-    return Digits(images, labels)
+    return Digits(images, labels - first)
 
 
 def _first_label(root: Path, kind: Kind) -> int:
@@ -104,16 +105,23 @@ def _first_label(root: Path, kind: Kind) -> int:
 
 
 def _labels(root: Path, part: str) -> Tensor:
-    return _read(read_label_file, root / RAW / f"{part}-labels-idx1-ubyte")
+    return _read(root / RAW / f"{part}-labels-idx1-ubyte", dimensions=1).long()
 
 
-def _read(reader: Callable[[str], Tensor], path: Path) -> Tensor:
+def _read(path: Path, dimensions: int) -> Tensor:
+    """Return the bytes in an IDX file of this many dimensions.
+
+    LeCun's format: two zeros, 8 for bytes, the number of dimensions, their sizes, the bytes.
+    torchvision reads it too, but takes seconds to import.
+    """
     if not path.is_file():
         raise UserError(f"{path} is missing; `dvc repro fetch` downloads it")
-    try:
-        return reader(str(path))
-    except Exception as error:  # torchvision's reader raises whatever a broken file leads to
+    content = path.read_bytes()
+    start = 4 + 4 * dimensions
+    sizes = [int(size) for size in np.frombuffer(content[4:start].ljust(start - 4), ">u4")]
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != start + math.prod(sizes):
         raise UserError(
-            f"{path} is damaged ({error or type(error).__name__}); "
+            f"{path} is damaged: it is no IDX file of {dimensions} dimensions, or not a whole one; "
             "remove data/mnist and `dvc repro fetch`"
-        ) from error
+        )
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())

