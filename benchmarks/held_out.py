@@ -63,12 +63,9 @@ def train_once(task: tuple[str, Train]) -> Row:
     torch.set_num_threads(1)
     digits = load_training_digits(DATA, settings.architecture)
     settings = for_images(settings, digits.images)
-    history = fit_idea(variant, settings, *split(digits, VALIDATION_SIZE))
-    last = history[-1]
-    assert last.validation_loss is not None
-    assert last.validation_accuracy is not None
+    score, history = fit_idea(variant, settings, *split(digits, VALIDATION_SIZE))
     seconds = round(sum(epoch.seconds for epoch in history), 1)
-    return Row(variant, settings.seed, last.validation_loss, last.validation_accuracy, seconds)
+    return Row(variant, settings.seed, score.loss, score.accuracy, seconds)
 
 
 def comparison(results: pd.DataFrame, base: str, changed: str) -> str:

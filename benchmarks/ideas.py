@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from mnist12k.cnn import fit as loop
 from mnist12k.cnn.augment import augment
+from mnist12k.cnn.evaluate import Score, evaluate
+from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import for_images, new_network, to_unit_range
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import Digits, load_training_digits, split
@@ -202,11 +204,52 @@ def augmented(by: Callable[..., Tensor], training: Digits) -> Iterator[Digits]:
         yield training
 
 
+class Lookahead(torch.optim.SGD):
+    """SGD whose weights return half-way to slow ones every five steps (Zhang et al., 2019)."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step; every fifth, move the slow weights half-way, and continue from them."""
+        result = super().step(closure)
+        parameters = self.param_groups[0]["params"]
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 1:
+            self.slow = [parameter.clone() for parameter in parameters]
+        if self.steps % 5 == 0:
+            for slow, parameter in zip(self.slow, parameters, strict=True):
+                parameter.copy_(slow.lerp_(parameter, 0.5))
+        return result
+
+
+@contextmanager
+def looking_ahead(training: Digits) -> Iterator[Digits]:
+    """Replace the optimizer."""
+    with patch.object(torch.optim, "SGD", Lookahead):
+        yield training
+
+
+@torch.no_grad()
+def recompute_statistics(network: nn.Module, training: Digits) -> None:
+    """Replace the averaged statistics of batch norm by those of the averaged weights."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    network.train()
+    for number, images in enumerate(training.images.split(1000)):
+        for norm in norms:
+            norm.momentum = 1 / (number + 1)  # the mean over all batches
+        network(to_unit_range(images))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
 class Idea(NamedTuple):
-    """A network for the settings, if not theirs, and a change of the loop, if there is one."""
+    """A network for the settings, if not theirs; a change of the loop; and what follows it."""
 
     network: Callable[[Train], nn.Module] | None = None
     change: Callable[[Digits], Any] | None = None
+    afterwards: Callable[[nn.Module, Digits], None] | None = None
 
 
 IDEAS = {
@@ -218,11 +261,18 @@ IDEAS = {
     "cutout of 7x7": Idea(change=partial(augmented, cutout)),
     "elastic distortion": Idea(change=partial(augmented, elastic)),
     "a teacher's soft labels": Idea(change=taught),
+    "lookahead": Idea(change=looking_ahead),
+    "statistics of the averaged weights": Idea(afterwards=recompute_statistics),
 }
 
 
-def fit_idea(name: str, settings: Train, training: Digits, validation: Digits) -> list[Any]:
-    """Train by an idea, or by the settings alone if the name is none; return the history."""
+def fit_idea(
+    name: str, settings: Train, training: Digits, validation: Digits
+) -> tuple[Score, list[Epoch]]:
+    """Train by an idea, or by the settings alone if the name is none.
+
+    Returns the score on the hold-out set, and the history.
+    """
     idea = IDEAS.get(name, Idea())
     if idea.network is None:
         network: nn.Module = new_network(settings, torch.device("cpu"))
@@ -230,6 +280,8 @@ def fit_idea(name: str, settings: Train, training: Digits, validation: Digits) -
         torch.manual_seed(settings.seed)
         network = idea.network(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with ExitStack() as stack:
-        if idea.change is not None:
-            training = stack.enter_context(idea.change(training))
-        return loop.fit(network, training, validation, settings)
+        seen = training if idea.change is None else stack.enter_context(idea.change(training))
+        history = loop.fit(network, seen, validation, settings)
+    if idea.afterwards is not None:
+        idea.afterwards(network, training)
+    return evaluate(network, validation), history
