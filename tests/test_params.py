@@ -63,7 +63,6 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ),
         ("dropout: 0.1", "dropout: [0.1, 0.1]", "recipes.reference", "dropout has 2 rates"),
         ("  side: 28", "  side: 0", "fetch.side = 0", "greater than or equal to 1"),
-        ("sha256:  #", "sha256: null\nother:  #", "fetch: sha256 = null", "auto needs"),
         ("network: reference", "network: vg", "train.network = 'vg'", "allowed: reference"),
         ("network: reference", "architecture: 1", "train.architecture", "see train.network"),
         ("budget: 12442", "budget: 12441", "train: network reference", "budget allows 12,441"),
@@ -148,6 +147,16 @@ def test_a_wrong_value_is_one_line_that_names_key_value_and_what_is_allowed(
         load_params(path)
     explained = [line for line in str(caught.value).splitlines() if key in line]
     assert any(allowed in line for line in explained), caught.value
+
+
+def test_a_download_needs_digests(tmp_path: Path) -> None:
+    content = YAML(typ="safe").load(PARAMS)
+    content["fetch"]["sha256"] = None
+    path = tmp_path / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(content, file)
+    with pytest.raises(UserError, match="fetch: sha256 = null: source auto needs the files' dig"):
+        load_params(path)
 
 
 def test_a_mistake_in_the_chosen_recipe_is_reported_once(tmp_path: Path) -> None:
