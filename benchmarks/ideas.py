@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from common import DATA, ROOT
+from common import DATA, ROOT, VALIDATION_SIZE
 from torch import Tensor, nn
 
 from mnist12k.cnn import fit as loop
@@ -23,6 +23,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import for_images, new_network, to_unit_range
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import Digits, load_training_digits, split
+from mnist12k.files import atomic_write
 from mnist12k.params import load_params
 from mnist12k.paths import CHECKPOINTS, PARAMS
 
@@ -173,9 +174,10 @@ def teacher_logits() -> Tensor:
     loop.fit(network, *split(digits, settings.validation_size), settings)
     with torch.no_grad():
         parts = [network.eval()(to_unit_range(part)) for part in digits.images.split(1000)]
-    TEACHER.parent.mkdir(exist_ok=True)
-    torch.save(torch.cat(parts), TEACHER)
-    return torch.cat(parts)
+    logits = torch.cat(parts)
+    with atomic_write(TEACHER) as temporary:
+        torch.save(logits, temporary)
+    return logits
 
 
 @contextmanager
@@ -184,7 +186,8 @@ def taught(training: Digits) -> Iterator[Digits]:
 
     The labels that are passed to the loss are the images' numbers.
     """
-    logits, _ = split(Digits(teacher_logits(), torch.arange(60_000)), 5000)
+    of_all = teacher_logits()
+    logits, _ = split(Digits(of_all, torch.arange(len(of_all))), VALIDATION_SIZE)
     soft, labels = (logits.images / TEMPERATURE).softmax(dim=1), training.labels
 
     def loss(logits: Tensor, numbers: Tensor, label_smoothing: float) -> Tensor:
