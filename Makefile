@@ -2,7 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+# Two lists of exact versions: what running needs, and that with what testing needs.
 INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := uv pip compile --quiet --no-header --universal --python-version 3.11
 
 # DVC runs `mnist12k`: this environment's, whether it is activated or not.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -28,16 +32,16 @@ tune: $(INSTALLED)  ## Search for better hyperparameters; an interrupted search 
 ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, and print the address of this project's runs
 	mnist12k ui
 
-screenshots: $(INSTALLED)  ## Take the screenshots in docs/ from this project's runs
+screenshots: $(TESTABLE)  ## Take the screenshots in docs/ from this project's runs
 	python docs/screenshots.py
 
 test: check  ## Run the checks, then every test, on up to 8 cores
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
 
-faults: $(INSTALLED)  ## Kill commands, damage files and fill the disk, and write benchmarks/faults.md
+faults: $(TESTABLE)  ## Kill commands, damage files and fill the disk, and write benchmarks/faults.md
 	PYTHONPATH=tests python -m faults.campaign
 
-check: $(INSTALLED)  ## Check lint, formatting, types, import order
+check: $(TESTABLE)  ## Check lint, formatting, types, import order
 	ruff check .
 	ruff format --check .
 	mypy
@@ -45,12 +49,13 @@ check: $(INSTALLED)  ## Check lint, formatting, types, import order
 	deptry src
 	deptry src tests benchmarks docs --exclude '\.venv' --ignore DEP002,DEP004
 
-format: $(INSTALLED)  ## Fix what the linter can fix, and format
+format: $(TESTABLE)  ## Fix what the linter can fix, and format
 	ruff check --fix .
 	ruff format .
 
-lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
-	uv pip compile --quiet --no-header --universal --python-version 3.11 --extra dev --upgrade pyproject.toml -o requirements.lock
+lock: $(TESTABLE)  ## Update both requirements files from pyproject.toml
+	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:  ## Remove the environment; keep data, models, reports and runs
 	rm -rf $(VENV)
@@ -58,6 +63,10 @@ clean:  ## Remove the environment; keep data, models, reports and runs
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist12k needs Python 3.11 or newer; set PYTHON=...")'
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(TESTABLE): requirements-dev.lock $(INSTALLED)
+	$(INSTALL) -r requirements-dev.lock
 	touch $@

@@ -12,12 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mnist12k import paths
+from mnist12k import SPIN_COUNT, paths  # before PyTorch: sets how its threads wait
+
+# isort: split
+import torch
+
+from mnist12k.cnn.fit import fit
+from mnist12k.cnn.network import for_images, new_network
+from mnist12k.cnn.settings import Train
+from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.files import write_json, write_text
+from mnist12k.params import load_params
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / paths.DATA
 VALIDATION_SIZE = 5000  # of the 60,000 training images
+LIBGOMP_COUNT = 300_000  # turns that a waiting thread spins where no variable says otherwise
 OTHER_STORE = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")  # variables that select one
 
 
@@ -32,6 +42,21 @@ def command(script: str) -> str:
     return " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]])
 
 
+def training(recipe: str, network: str = "reference", **changes: object) -> Train:
+    """Return a training of params.yaml on a CPU, with some settings changed."""
+    own = {"seed": 1, "device": "cpu", "validation_size": VALIDATION_SIZE} | changes
+    return load_params(ROOT / paths.PARAMS).training(network, recipe).model_copy(update=own)
+
+
+def fit_seconds(settings: Train, device: torch.device) -> list[float]:
+    """Train by `fit` on 55,000 images, without a hold-out set; return the seconds per epoch."""
+    digits = load_training_digits(DATA, settings.architecture)
+    images, validation = split(digits, settings.validation_size)
+    network = new_network(for_images(settings, digits.images), device)
+    nothing = validation.subset(torch.arange(0))
+    return [epoch.seconds for epoch in fit(network, images, nothing, settings)]
+
+
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write a benchmark's JSON file, and print it."""
     write_json(path, result)
@@ -44,13 +69,13 @@ def environment() -> dict[str, str]:
 
 
 def measure_in_new_process(
-    script: str, *arguments: str, folder: Path | None = None
+    script: str, *arguments: str, spin_count: int = SPIN_COUNT, folder: Path | None = None
 ) -> dict[str, float]:
     """Run a benchmark again with these arguments; return the JSON that it prints."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, script, *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment() | {"GOMP_SPINCOUNT": str(spin_count)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -8,8 +8,8 @@ plain_loop   a DataLoader over PIL images, torchvision's transforms, PyTorch's l
 tensor_loop  the same loop on MNIST as one tensor, with each batch augmented at once
 ours         mnist12k.cnn.fit
 
-If there is an accelerator, whole trainings by `fit` on it are timed as well: as they are, without a
-CUDA graph, and with train.deterministic.
+If there is an accelerator, whole trainings by `fit` on it are timed as well: as they are, as a CUDA
+graph, and with train.deterministic.
 
 Each measurement runs in a process of its own, on all cores: one epoch to warm up and one that is
 timed. All alternate for three rounds, so that a machine that slows down slows all of them, and the
@@ -26,17 +26,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from common import (
     DATA,
+    LIBGOMP_COUNT,
     ROOT,
-    VALIDATION_SIZE,
     command,
+    fit_seconds,
     machine,
     measure_in_new_process,
+    training,
     write_result,
 )
 from torch import Tensor, nn
@@ -46,18 +47,20 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from mnist12k.cnn import fit
+from mnist12k import SPIN_COUNT
 from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.augment import augment
 from mnist12k.cnn.device import be_deterministic, device_name, pick_device
-from mnist12k.cnn.network import for_images, new_head, new_network, to_unit_range
+from mnist12k.cnn.network import new_head, to_unit_range
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import SPLIT_SEED, load_training_digits, split
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
+from mnist12k.threads import sharing_cores
 
 METHODS = ("plain_loop_0_workers", "plain_loop_2_workers", "tensor_loop", "ours")
-ACCELERATED = ("accelerated", "accelerated_without_graph", "accelerated_deterministic")
+ONE_THREAD = "ours_on_one_thread"
+ACCELERATED = ("accelerated", "accelerated_with_graph", "accelerated_deterministic")
 ROUNDS = 3
 MEAN, STD = 0.1307, 0.3081  # of MNIST, for the plain loops
 
@@ -192,21 +195,11 @@ def loop_seconds(
     return seconds
 
 
-def fit_seconds(recipe: Train, device: torch.device) -> list[float]:
-    """Train by `fit`, without a hold-out set, as the loops do; return the seconds per epoch."""
-    digits = load_training_digits(DATA, recipe.architecture)
-    training, validation = split(digits, recipe.validation_size)
-    network = new_network(for_images(recipe, digits.images), device)
-    nothing = validation.subset(torch.arange(0))
-    return [epoch.seconds for epoch in fit.fit(network, training, nothing, recipe)]
-
-
 def accelerated_seconds(method: str, recipe: Train) -> float:
     """Train by `fit` on the accelerator; return the seconds of all epochs."""
     device = pick_device("auto")
-    if method == "accelerated_without_graph":
-        with patch.object(fit, "replayed", lambda step, _generators: step):
-            return sum(fit_seconds(recipe, device))
+    if method == "accelerated_with_graph":
+        recipe = recipe.model_copy(update={"cuda_graph": True})
     if method == "accelerated_deterministic":
         be_deterministic()
     return sum(fit_seconds(recipe, device))
@@ -223,9 +216,12 @@ def measure(method: str, recipe: Train) -> dict[str, float]:
     """Measure one method in this process."""
     if method in ACCELERATED:
         return {"seconds": round(accelerated_seconds(method, recipe), 2)}
-    if method == "ours":
+    if method in ("ours", ONE_THREAD):
+        if method == ONE_THREAD:
+            torch.set_num_threads(1)
         two_epochs = recipe.model_copy(update={"epochs": 2})
-        seconds = fit_seconds(two_epochs, torch.device("cpu"))[-1]
+        with sharing_cores():
+            seconds = fit_seconds(two_epochs, torch.device("cpu"))[-1]
     elif method == "tensor_loop":
         seconds = loop_seconds(recipe, TensorBatches(recipe))
     else:
@@ -241,7 +237,9 @@ def measure_in_turn(tasks: list[tuple[str, Train]]) -> list[dict[str, float]]:
 
     def measure_once(method: str, recipe: Train) -> dict[str, float]:
         arguments = ("--method", method, "--settings", recipe.model_dump_json())
-        measured = measure_in_new_process(__file__, *arguments)
+        # What people write does not set how threads wait.
+        spin_count = SPIN_COUNT if method.startswith("ours") else LIBGOMP_COUNT
+        measured = measure_in_new_process(__file__, *arguments, spin_count=spin_count)
         print(method, recipe.network, recipe.recipe, measured, flush=True)
         return measured
 
@@ -254,11 +252,7 @@ def measure_in_turn(tasks: list[tuple[str, Train]]) -> list[dict[str, float]]:
 
 def compare(recipe: str) -> dict[str, Any]:
     """Measure all methods by this recipe, and `reference` in the plain loop against `fast`."""
-    params = load_params(ROOT / PARAMS)
-    own = {"seed": 1, "device": "cpu", "validation_size": VALIDATION_SIZE}
-    recipes = {
-        name: params.training("reference", name).model_copy(update=own) for name in params.recipes
-    }
+    recipes = {name: training(name) for name in {recipe, "reference", "fast", "best"}}
     tasks = [(method, recipes[recipe]) for method in METHODS]
     tasks += [(METHODS[0], recipes["reference"]), ("ours", recipes["fast"])]
     *measured, reference, fast = measure_in_turn(tasks)
@@ -295,20 +289,21 @@ def compare(recipe: str) -> dict[str, Any]:
 
 def compare_networks(recipe: str) -> dict[str, Any]:
     """Measure every network of params.yaml in the plain loop, without workers, and by `fit`."""
-    params = load_params(ROOT / PARAMS)
-    own = {"seed": 1, "device": "cpu", "validation_size": VALIDATION_SIZE}
-    methods = (METHODS[0], "ours")
-    trainings = [params.training(name, recipe).model_copy(update=own) for name in params.networks]
+    methods = (METHODS[0], "ours", ONE_THREAD)
+    trainings = [training(recipe, name) for name in load_params(ROOT / PARAMS).networks]
     measured = measure_in_turn([(method, each) for each in trainings for method in methods])
     seconds = [each["seconds_per_epoch"] for each in measured]
     rows = [
         {
-            "network": training.network,
+            "network": each.network,
             "plain_loop_seconds_per_epoch": plain,
             "seconds_per_epoch": ours,
             "ratio": round(plain / ours, 2),
+            "seconds_per_epoch_on_one_thread": one_thread,
         }
-        for training, plain, ours in zip(trainings, seconds[::2], seconds[1::2], strict=True)
+        for each, plain, ours, one_thread in zip(
+            trainings, seconds[::3], seconds[1::3], seconds[2::3], strict=True
+        )
     ]
     return {
         "machine": machine(f"{torch.get_num_threads()} threads", f"PyTorch {torch.__version__}"),
@@ -324,7 +319,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", default="best")
     parser.add_argument(
-        "--method", choices=METHODS + ACCELERATED, help="only measure this, and print it"
+        "--method",
+        choices=(*METHODS, ONE_THREAD, *ACCELERATED),
+        help="only measure this, and print it",
     )
     parser.add_argument("--settings", help="of --method: a whole training as JSON")
     parser.add_argument("--networks", action="store_true", help="compare networks instead")

@@ -62,8 +62,9 @@ def test_a_missing_or_unreadable_lock_is_one_line(tmp_path: Path, content: bytes
     assert check.fix == f"`git restore {lock}`"
 
 
-def test_the_installed_packages_are_those_of_the_lock() -> None:
-    assert check_packages(ROOT / "requirements.lock").fix == ""
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_installed_packages_are_those_of_the_lock(lock: str) -> None:
+    assert check_packages(ROOT / lock).fix == ""
 
 
 def test_wrong_and_missing_data_are_named(

@@ -19,7 +19,7 @@ STAGES: dict[str, dict[str, Any]] = {
 # are redrawn by running these again, which trains nothing.
 NEUTRAL = {
     *("errors", "failures", "files", "fingerprint", "outputs", "paths", "processes", "restore"),
-    *("repairs", "signals", "streams"),
+    *("repairs", "signals", "streams", "threads"),
     *("digits.settings", "stages.progress", "stages.settings", "report.markdown"),
 }
 REDRAWN = {"seeds", "tune"}

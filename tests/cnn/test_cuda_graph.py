@@ -128,7 +128,7 @@ class StepByStep:
 def recipe() -> Train:
     """All that draws numbers, and rates that change from step to step."""
     small = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "dropout": 0.1, "shear": 3}
-    return by_recipe("best", 1, 90).model_copy(update=small)
+    return by_recipe("best", 1, 90, cuda_graph=True).model_copy(update=small)
 
 
 def trained(
@@ -214,6 +214,13 @@ def test_a_replay_takes_the_numbers_of_its_own_call_and_leaves_earlier_results_a
     replayed = Replayed(lambda x, factor: x * factor, [torch.Generator()])
     results = [replayed(torch.tensor([float(n)]), n) for n in range(8)]
     assert results == [n * n for n in range(8)]
+
+
+def test_no_graph_is_recorded_unless_asked_for(
+    small_training_digits: Digits, recipe: Train, recorders: list[Recorder]
+) -> None:
+    trained(small_training_digits, recipe.model_copy(update={"cuda_graph": False}))
+    assert recorders == []
 
 
 def test_on_a_cpu_there_is_no_graph() -> None:

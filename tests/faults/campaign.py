@@ -36,7 +36,7 @@ RESULTS = ROOT / ".faults_cache/results.jsonl"
 REPORT = ROOT / "benchmarks/faults.md"
 SECRETS = Path("tests/test_secrets.py")
 SEED = 1
-SIDE_BY_SIDE = 2  # cases that are processes of their own
+SIDE_BY_SIDE = 3  # cases that are processes of their own: each waits a lot
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 

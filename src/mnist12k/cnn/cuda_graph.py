@@ -45,7 +45,7 @@ class Replayed:
         if not self.inputs:
             self.inputs = [torch.as_tensor(value, device=self.device).clone() for value in values]
         if [torch.as_tensor(value).shape for value in values] != [i.shape for i in self.inputs]:
-            return self.step(*values)
+            return self._run_on_side_stream(*values)
         self.calls += 1
         if self.calls == WARM_UP + 1:
             self._record()

@@ -4,7 +4,10 @@ import os
 
 import torch
 
+from mnist12k.cnn.settings import Threads
 from mnist12k.errors import UserError
+
+MOST_THREADS = 4  # of `auto`: a step is too short for more (benchmarks/README.md, `threads`)
 
 
 def pick_device(name: str, key: str = "train.device") -> torch.device:
@@ -28,11 +31,25 @@ def pick_device(name: str, key: str = "train.device") -> torch.device:
     return device
 
 
+def use_threads(threads: Threads) -> None:
+    """Make PyTorch compute with so many threads; `auto` is one per core, at most `MOST_THREADS`.
+
+    OMP_NUM_THREADS wins over `auto`. The number decides the order of sums, and so the bits.
+    """
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    elif not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(min(torch.get_num_threads(), MOST_THREADS))
+
+
 def device_name(device: torch.device) -> str:
     """Return the device's name for reports; of a CPU with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    if device.type != "cpu":
+        return str(device)
+    threads = torch.get_num_threads()
+    return f"cpu ({threads} thread{'s' if threads > 1 else ''})"
 
 
 def be_deterministic() -> None:

@@ -77,7 +77,7 @@ def fit(
         correct.add_((logits.detach().argmax(dim=1) == labels).sum())
         return loss.detach()
 
-    step_once = replayed(take_step, [generator])
+    step_once = replayed(take_step, [generator]) if settings.cuda_graph else take_step
 
     with dropout_generator(network, generator):
         for epoch in range(len(history) + 1, settings.epochs + 1):

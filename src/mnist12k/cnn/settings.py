@@ -17,6 +17,7 @@ Dropout = Annotated[
     Annotated[Fraction, Tag(ONE_RATE)] | Annotated[Rates, Tag(RATE_PER_BLOCK)],
     Discriminator(lambda value: RATE_PER_BLOCK if isinstance(value, list | tuple) else ONE_RATE),
 ]
+Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 
 
 class Recipe(Section):
@@ -66,7 +67,9 @@ class Train(Recipe):
     parameter_budget: Annotated[int, Field(ge=1, le=10**12)] | None
     seed: int = Field(ge=0, lt=2**63)
     device: str = Field(min_length=1)
+    threads: Threads  # of a CPU
     deterministic: bool  # on an accelerator: reproducible bits, but slower
+    cuda_graph: bool  # on an NVIDIA GPU: record a step once, and replay it
     validation_size: int = Field(ge=0, lt=MOST_IMAGES)
 
     @model_validator(mode="after")

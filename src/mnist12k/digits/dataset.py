@@ -59,9 +59,9 @@ def mean_and_deviation(images: Tensor) -> tuple[float, float]:
     """Return mean and standard deviation of uint8 images' values / 255, to four decimals."""
     counts = sum(torch.bincount(part.flatten(), minlength=256) for part in images.split(10_000))
     levels = torch.arange(256, dtype=torch.float64) / 255
-    shares = torch.as_tensor(counts) / images.numel()
-    mean = (shares.double() @ levels).item()
-    deviation = (shares.double() @ (levels - mean) ** 2).sqrt().item()
+    fractions = torch.as_tensor(counts).double() / images.numel()
+    mean = (fractions @ levels).item()
+    deviation = (fractions @ (levels - mean) ** 2).sqrt().item()
     return round(mean, 4), round(deviation, 4)
 
 
@@ -88,7 +88,7 @@ def _load(root: Path, part: str, kind: Kind) -> Digits:
             f"{root / RAW}: {part} has images of shape {tuple(images.shape)} and {len(labels)} "
             f"labels; fetch.side = {kind.side} needs (n, {kind.side}, {kind.side}) and n labels"
         )
-    first = _first_label(root, kind)
+    first = _first_label(labels if part == "train" else _labels(root, "train"), kind)
     last = first + len(kind.classes) - 1
     if len(wrong := labels[(labels < first) | (labels > last)]):
         raise UserError(
@@ -98,9 +98,8 @@ def _load(root: Path, part: str, kind: Kind) -> Digits:
     return Digits(images, labels - first)
 
 
-def _first_label(root: Path, kind: Kind) -> int:
+def _first_label(labels: Tensor, kind: Kind) -> int:
     """Return the label of the first class: 1 in EMNIST's letters, for example."""
-    labels = _labels(root, "train")
     return int(len(labels) > 0 and labels.min() > 0 and labels.max() == len(kind.classes))
 
 

@@ -105,7 +105,7 @@ def fit_fused(
         average.lerp_(weights, fractions[model_of])
         return result.detach()
 
-    step_once = replayed(take_step, generators)
+    step_once = replayed(take_step, generators) if settings[0].cuda_graph else take_step
 
     with ExitStack() as stack:
         for network, generator in zip(networks, generators, strict=True):

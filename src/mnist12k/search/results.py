@@ -127,8 +127,9 @@ def train_command(best: Mapping[str, Any]) -> str:
     """
     if "networks" in best:
         return ""
-    changes = (f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in best["train"].items())
-    return f"OMP_NUM_THREADS=1 dvc exp run {' '.join(changes)}"
+    values = best["train"] | {"threads": 1}
+    changes = (f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in values.items())
+    return f"dvc exp run {' '.join(changes)}"
 
 
 def write_best(best: Mapping[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mnist12k.cnn.checkpoint import Checkpoint
-from mnist12k.cnn.device import be_deterministic, device_name, pick_device
+from mnist12k.cnn.device import be_deterministic, device_name, pick_device, use_threads
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.model_file import save_network
@@ -25,6 +25,7 @@ from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
 from mnist12k.paths import CHECKPOINTS, DATA, MODEL
 from mnist12k.restore import keep_copies, restore_finished, restored_on_failure
 from mnist12k.stages.progress import Progress
+from mnist12k.threads import sharing_cores
 
 OUTPUTS = (MODEL, HISTORY, TRAIN_METRICS)
 Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
@@ -39,6 +40,7 @@ def run(settings: Train, tracked: Tracked) -> None:
     """
     with restored_on_failure("train", OUTPUTS):
         device = pick_device(settings.device)
+        use_threads(settings.threads)
         digits = load_training_digits(DATA, settings.architecture)
         fingerprint = training_fingerprint(settings)
         with _only_one(CHECKPOINTS / fingerprint):
@@ -75,7 +77,7 @@ def _train(
     progress = Progress(settings.epochs, -(-len(training.labels) // settings.batch_size))
 
     started = time.time() - sum(epoch.seconds for epoch in completed)
-    with tracked(settings, bool(completed)) as log_epoch:
+    with sharing_cores(), tracked(settings, bool(completed)) as log_epoch:
         for epoch in completed:
             log_epoch(epoch)
 
