@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mnist12k import SPIN_COUNT, paths  # before PyTorch: sets how its threads wait
-
-# isort: split
 import torch
 
+from mnist12k import SPIN_COUNT, paths
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.network import for_images, new_network
 from mnist12k.cnn.settings import Train

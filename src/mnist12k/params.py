@@ -1,7 +1,7 @@
 """params.yaml as one validated object, composed of the section types of the packages."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -18,6 +18,9 @@ from mnist12k.search.settings import NETWORK, SearchSettings, Tune
 from mnist12k.search.space import corners, parse_space
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
+
+# What pydantic adds to a key that may be of several types.
+ALTERNATIVES = (ONE_RATE, RATE_PER_BLOCK, "literal['auto']", "constrained-int")
 
 
 class Params(Section):
@@ -136,6 +139,7 @@ def load_params(path: Path = PARAMS) -> Params:
         in_recipes = {(p["loc"][2:], p["msg"]) for p in problems if p["loc"][:1] == ("recipes",)}
         if {("recipes",), ("networks",)} & {problem["loc"] for problem in problems}:  # incomplete
             problems = [problem for problem in problems if problem["loc"][:1] != ("train",)]
+        problems = _one_per_key(problems)
         locations = [_location(problem) for problem in problems]
         lines = [
             f"{path}: {_explain(problem, Params)}"
@@ -206,9 +210,22 @@ def _explain(problem: Any, model: type[BaseModel]) -> str:
             return f"{key} = {value}: {rule}"
 
 
+def _one_per_key(problems: Iterable[Any]) -> list[Any]:
+    """Join the problems of a key that may be of several types, which pydantic reports for each."""
+    joined: list[Any] = []
+    for problem in problems:
+        key = _location(problem)
+        if joined and key != problem["loc"] and key == _location(joined[-1]):
+            rule = problem["msg"].removeprefix("Input should be")
+            joined[-1] = {**joined[-1], "msg": f"{joined[-1]['msg']} or{rule}"}
+        else:
+            joined.append(problem)
+    return joined
+
+
 def _location(problem: Any) -> tuple[int | str, ...]:
     """Return the problem's key, one part per level."""
-    return tuple(part for part in problem["loc"] if part not in (ONE_RATE, RATE_PER_BLOCK))
+    return tuple(part for part in problem["loc"] if part not in ALTERNATIVES)
 
 
 def _section_at(location: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:

@@ -53,11 +53,13 @@ def seconds_waited() -> float | None:
 
 def _watch(end: threading.Event) -> None:
     """Keep idle teams while the process waits for cores, until `end` is set."""
-    before = seconds_waited() or 0
+    before = seconds_waited()
     with contextlib.ExitStack() as teams:
         while not end.wait(INTERVAL):
-            now = seconds_waited() or 0
-            if (now - before) / INTERVAL < BUSY:
+            now = seconds_waited()
+            if now is None or before is None:  # too many open files, for example
+                pass
+            elif (now - before) / INTERVAL < BUSY:
                 teams.close()
             elif not idle_teams():
                 for _ in range(teams_needed(torch.get_num_threads(), core_count())):
