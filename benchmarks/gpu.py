@@ -105,9 +105,9 @@ class Bench(NamedTuple):
 
 
 def gradients(bench: Bench) -> dict[str, float]:
-    """Return the largest error of each network's gradients against float64 on the CPU.
+    """Return how far each network's gradients are from those in float64 on the CPU, at most.
 
-    Relative to the largest value of the same tensor's gradient. By default cuDNN rounds to TF32.
+    Relative to the norm of the same tensor's gradient. By default cuDNN rounds to TF32.
     """
 
     def of(device: torch.device, settings: Train, dtype: torch.dtype) -> list[Tensor]:
@@ -126,9 +126,9 @@ def gradients(bench: Bench) -> dict[str, float]:
             torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
             pairs = zip(of(bench.device, settings, torch.float32), exact, strict=True)
             errors[f"{name}, {precision}"] = max(
-                float((found - right).abs().max() / right.abs().max())
+                float((found - right).norm() / right.norm())
                 for found, right in pairs
-                if right.abs().max() > 1e-9  # batch norm cancels a bias before it
+                if right.norm() > 1e-9  # batch norm cancels a bias before it
             )
     return errors
 
