@@ -16,10 +16,9 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-import torch
 from networks import REFERENCE
 from project import ROOT, Project, copy_workspace, create_project
-from workspace import inside, make_workspace, train_and_evaluate
+from workspace import inside, make_workspace, threads, train_and_evaluate
 
 from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import file_sha256
@@ -161,7 +160,5 @@ def project(project_template: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Compute on one thread: two would wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield

@@ -35,8 +35,7 @@ def test_every_part_runs_without_dvc_mlflow_and_optuna(idx_folder: Path, tmp_pat
         check=True,
     )
     result = json.loads(done.stdout)
-    # float32, where the sums over the background of the first convolution cancel
-    assert max(result["gradients"].values()) < 0.02
+    assert max(result["gradients"].values()) < 1e-3
     assert all(result["bits"].values())
     assert result["fast"]["trainings"] == 2
     assert {"as a graph", "without a graph"} <= result["best"].keys()

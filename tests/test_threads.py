@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+import workspace
 
 from mnist12k import SPIN_COUNT, threads
 from mnist12k.cnn.device import MOST_THREADS, device_name, use_threads
@@ -59,10 +60,8 @@ def test_the_users_own_variables_win() -> None:
 def many_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine with 16 cores, as PyTorch sees it, and no variable of the user's."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(16)
-    yield
-    torch.set_num_threads(before)
+    with workspace.threads(16):
+        yield
 
 
 @pytest.mark.usefixtures("many_threads")
@@ -91,10 +90,8 @@ def test_the_users_number_of_threads_wins_over_auto(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with workspace.threads(2):
+        yield
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import torch
 from project import ROOT, SMALL
 
 from mnist12k.cnn.history import Epoch
@@ -19,6 +20,17 @@ from mnist12k.stages import evaluate, train
 FOREIGN = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
 # Names of processes: one that has ended on this machine, one of another machine.
 DEAD, ELSEWHERE = f"{this_process().partition('-')[0]}-999999999-1", "0123456789ab-1-1"
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute with so many threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quiet(_: Train, _resumes: bool) -> nullcontext[Callable[[Epoch], None]]:

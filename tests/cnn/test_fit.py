@@ -2,6 +2,7 @@ import pytest
 import torch
 from networks import by_recipe
 from torch import Tensor
+from workspace import threads
 
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
@@ -121,17 +122,13 @@ def test_every_part_of_a_recipe_has_an_effect(
     assert not torch.equal(weights(plain), weights(changed))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_network_learns_on_any_number_of_threads_and_twice_the_same(
-    small_training_digits: Digits, threads: int
+    small_training_digits: Digits, count: int
 ) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        recipe = settings(ema_decay=0.5, rotation=5)
+    recipe = settings(ema_decay=0.5, rotation=5)
+    with threads(count):
         first, history = trained(small_training_digits, recipe)
         second, _ = trained(small_training_digits, recipe)
-    finally:
-        torch.set_num_threads(before)
     assert history[-1].train_loss < 1.2
     assert torch.equal(weights(first), weights(second))
