@@ -121,6 +121,27 @@ def test_idle_teams_are_there_while_threads_wait_for_a_core(
 
 @ON_LINUX
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("failing", ["torch.zeros", "mnist12k.threads._idle_team"])
+def test_without_memory_or_threads_for_an_idle_team_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    tried = []
+
+    def fail(*_: object) -> None:
+        tried.append(True)
+        raise RuntimeError("can't start new thread")
+
+    looks = itertools.count()
+    monkeypatch.setattr(threads, "seconds_waited", lambda: next(looks))
+    monkeypatch.setattr(threads, "INTERVAL", 0.01)
+    monkeypatch.setattr(failing, fail)
+    with sharing_cores():
+        assert eventually(lambda: bool(tried))
+    assert idle_teams() == 0
+
+
+@ON_LINUX
+@pytest.mark.usefixtures("two_threads")
 def test_other_processes_make_threads_wait_for_a_core() -> None:
     count = 3 * (os.cpu_count() or 1)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]

@@ -52,9 +52,12 @@ def seconds_waited() -> float | None:
 
 
 def _watch(end: threading.Event) -> None:
-    """Keep idle teams while the process waits for cores, until `end` is set."""
+    """Keep idle teams while the process waits for cores, until `end` is set.
+
+    Where no further thread may be started, PyTorch's threads spin on.
+    """
     before = seconds_waited()
-    with contextlib.ExitStack() as teams:
+    with contextlib.suppress(RuntimeError), contextlib.ExitStack() as teams:
         while not end.wait(INTERVAL):
             now = seconds_waited()
             if now is None or before is None:  # too many open files, for example
@@ -91,7 +94,8 @@ def _idle_team() -> Iterator[None]:
     ready, end = threading.Event(), threading.Event()
 
     def own_a_team() -> None:
-        torch.zeros(1 << 20).add_(1)  # large enough for all threads
+        with contextlib.suppress(RuntimeError):  # there is no memory
+            torch.zeros(1 << 20).add_(1)  # large enough for all threads
         ready.set()
         end.wait()
 
