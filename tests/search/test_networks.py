@@ -17,10 +17,10 @@ from mnist12k.digits.dataset import Digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import read_yaml
 from mnist12k.params import load_params
+from mnist12k.search.digest import study_digest
 from mnist12k.search.queue import enqueue
 from mnist12k.search.results import apply_best, best_params, train_command, write_best
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.study import study_digest
 from mnist12k.search.trial import IMPOSSIBLE, is_integer, run_trial
 
 SETTINGS = LOADED.search()

@@ -13,6 +13,7 @@ from workspace import DEAD, ELSEWHERE
 
 from mnist12k.errors import UserError
 from mnist12k.search import queue
+from mnist12k.search.digest import study_digest
 from mnist12k.search.queue import (
     ATTEMPTS,
     PROCESS,
@@ -24,7 +25,7 @@ from mnist12k.search.queue import (
 )
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import parse_space
-from mnist12k.search.study import new_sampler, open_study, study_digest
+from mnist12k.search.study import new_sampler, open_study
 from mnist12k.search.trial import suggest
 
 pytestmark = pytest.mark.slow

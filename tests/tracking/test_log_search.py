@@ -12,7 +12,7 @@ from mnist12k.errors import UserError
 from mnist12k.files import write_json, write_table
 from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.params import Params, load_params
-from mnist12k.search.study import study_digest
+from mnist12k.search.digest import study_digest
 from mnist12k.tracking.log_search import STATE, TRIAL, log_search
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.runs import PROCESS

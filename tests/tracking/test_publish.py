@@ -30,7 +30,8 @@ from mnist12k.outputs import (
 from mnist12k.params import Params, load_params
 from mnist12k.paths import MODEL
 from mnist12k.stages import evaluate, train
-from mnist12k.tracking.model import model_fault, restore_model
+from mnist12k.tracking.logged_model import model_fault
+from mnist12k.tracking.model import restore_model
 from mnist12k.tracking.publish import PUBLISHED, faults, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
 from mnist12k.tracking.runs import MODEL_MD5, PROCESS, create_run, live_run, log_epochs
@@ -96,6 +97,16 @@ def test_publishing_again_does_nothing_and_takes_seconds(published: Params) -> N
     assert publish(published) == []
     assert time.perf_counter() - started < 10
     assert [content(run) for run in trainings()] == before
+
+
+@pytest.mark.usefixtures("published")
+def test_publishing_again_imports_neither_pytorch_nor_scipys_statistics_nor_optuna() -> None:
+    code = (
+        "import sys; from mnist12k.cli import main; code = main(['publish']); "
+        "print(*sorted({'torch', 'scipy.stats', 'optuna'} & set(sys.modules))); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "MLflow is up to date\n\n"
 
 
 @pytest.mark.usefixtures("published")
@@ -430,6 +441,11 @@ def truncate_logged_model() -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def change_file_beside_the_weights() -> None:
+    (path,) = Path("mlartifacts").rglob("requirements.txt")
+    path.write_text("mlflow==0.1\n", encoding="utf-8")
+
+
 def swap_logged_model() -> None:
     """Put another network's weights into the logged model."""
     content = MODEL.read_bytes()
@@ -455,6 +471,11 @@ def swap_logged_model() -> None:
         (delete_artifacts, "has no usable model", "files, which are logged again"),
         (truncate_artifact, "lacks 1 files, reports/evaluate/predictions.csv", "1 files, which"),
         (truncate_logged_model, "has no usable model", "had no usable model, which is logged ag"),
+        (
+            change_file_beside_the_weights,
+            "has no usable model",
+            "had no usable model, which is log",
+        ),
         (swap_logged_model, "has no usable model", "had no usable model, which is logged again"),
     ],
 )

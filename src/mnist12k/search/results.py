@@ -17,11 +17,11 @@ from mnist12k.cnn.settings import Recipe
 from mnist12k.files import damaged, read_yaml, write_text
 from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
 from mnist12k.report.markdown import table
+from mnist12k.search.digest import study_digest
 from mnist12k.search.finalists import START, mean_results
 from mnist12k.search.queue import finished
 from mnist12k.search.settings import NETWORK, SearchSettings
 from mnist12k.search.space import Point
-from mnist12k.search.study import study_digest
 from mnist12k.search.trial import ACCURACY, epochs_of
 
 NULL = "tag:yaml.org,2002:null"

@@ -1,7 +1,5 @@
 """The study: its identity, storage, sampler and pruner."""
 
-import hashlib
-import json
 import warnings
 
 import numpy as np
@@ -11,8 +9,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler,
 from optuna.storages import BaseStorage, RDBStorage
 
 from mnist12k.errors import UserError, without_passwords
-from mnist12k.fingerprint import folder_md5
-from mnist12k.paths import DATA, store_root
+from mnist12k.paths import store_root
+from mnist12k.search.digest import study_digest
 from mnist12k.search.journal import open_journal
 from mnist12k.search.queue import GRACE, queued, retry
 from mnist12k.search.settings import SearchSettings, Tune
@@ -24,19 +22,6 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 JOURNAL = "optuna.journal"
 DIGEST = "mnist12k.digest"  # user attribute of a study
 HEARTBEAT = 15  # seconds
-
-
-def study_digest(settings: SearchSettings) -> str:
-    """Return 32 hexadecimal digits that identify all inputs of a trial but its hyperparameters."""
-    networks = settings.networks if "network" in settings.tune.space else {}
-    dumped = {name: each.model_dump(exclude_defaults=True) for name, each in networks.items()}
-    inputs = settings.tune.model_dump(include={"space", "seed", "seeds_per_trial"}) | {
-        "start": settings.start.model_dump(),
-        "network": dumped or settings.train.architecture.model_dump(exclude_defaults=True),
-        "validation_size": settings.train.validation_size,
-        "data": folder_md5(DATA),
-    }
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:

@@ -20,8 +20,8 @@ from mnist12k.outputs import (
     read_trials,
 )
 from mnist12k.paths import TUNE_REPORTS
+from mnist12k.search.digest import study_digest
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.study import study_digest
 from mnist12k.tracking.runs import (
     FINGERPRINT,
     find_runs,

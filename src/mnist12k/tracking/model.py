@@ -11,9 +11,7 @@ import mlflow
 import numpy as np
 import torch
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
-from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema, TensorSpec
 
 from mnist12k.cnn.model_file import load_network
@@ -23,17 +21,15 @@ from mnist12k.errors import UserError
 from mnist12k.fingerprint import folder_md5
 from mnist12k.paths import DATA, MODEL
 from mnist12k.tracking import pyfunc_flavor
-from mnist12k.tracking.store import reason
+from mnist12k.tracking.logged_model import CLASSES, downloaded, load, model_id, note_comparison
 
 NAME = "cnn"
-FILES = "mnist12k.files"  # tag of a logged model: the digest of its files
 BATCH_SIZES = (1, 2, 7, 1000)
 BATCHES, IMAGES = 50, 1000  # of each size, at most
 # Of the largest logit: float32 sums in another order differ by less than a millionth of it.
 TOLERANCE = 4e-6
 FLOAT32 = np.dtype(np.float32)
 EXAMPLES = 2  # images: torch.export would treat a batch of one as the only size
-CLASSES = "classes"  # in a logged model's metadata
 
 
 def log_model(run_id: str) -> str:
@@ -45,20 +41,20 @@ def log_model(run_id: str) -> str:
     mlflow.set_experiment(experiment_id=MlflowClient().get_run(run_id).info.experiment_id)
     logged = Model.log(None, pyfunc_flavor, name=NAME, run_id=run_id, **_contents())
     uri = str(logged.model_uri)
-    MlflowClient().set_logged_model_tags(_id(uri), {FILES: check_model(uri)})
+    note_comparison(MlflowClient(), uri, check_model(uri))
     return uri
 
 
 def restore_model(client: MlflowClient, run_id: str, uri: str) -> None:
     """Log the files of a logged model again; raise UserError as `log_model` does."""
-    model_id = _id(uri)
+    logged_id = model_id(uri)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / NAME)
-        pyfunc_flavor.save_model(path, Model(run_id=run_id, model_id=model_id), **_contents())
-        client.log_model_artifacts(model_id, path)
-    client.set_logged_model_tags(model_id, {FILES: check_model(uri)})
-    if str(client.get_logged_model(model_id).status) != "READY":
-        client.finalize_logged_model(model_id, "READY")
+        pyfunc_flavor.save_model(path, Model(run_id=run_id, model_id=logged_id), **_contents())
+        client.log_model_artifacts(logged_id, path)
+    note_comparison(client, uri, check_model(uri))
+    if str(client.get_logged_model(logged_id).status) != "READY":
+        client.finalize_logged_model(logged_id, "READY")
 
 
 def check_model(uri: str) -> str:
@@ -69,9 +65,8 @@ def check_model(uri: str) -> str:
     network = load_network(MODEL, torch.device("cpu"))
     digits = load_training_digits(DATA, network.architecture)
     images = to_unit_range(digits.images[:IMAGES])
-    with tempfile.TemporaryDirectory() as name:
-        folder = download_artifacts(artifact_uri=uri, dst_path=name)
-        model, digest = mlflow.pyfunc.load_model(folder), folder_md5(Path(folder))
+    with downloaded(uri) as folder:
+        model, digest = load(str(folder)), folder_md5(folder)
     with _one_thread(), torch.no_grad():
         expected = network(images).numpy()
         for size in BATCH_SIZES:
@@ -87,32 +82,13 @@ def check_model(uri: str) -> str:
     return digest
 
 
-def model_fault(uri: str, *, ours: bool = False) -> str:
-    """Return why a logged or registered model cannot be used; empty if it can.
-
-    A model of `ours` must have the logits of models/cnn.pt, and the files that were logged.
-    """
+def is_exported(uri: str) -> bool:
+    """Return whether a logged model has the logits of models/cnn.pt."""
     try:
-        if ours:
-            digest = check_model(uri)
-            logged = MlflowClient().get_logged_model(_id(uri)).tags.get(FILES, digest)
-            return "" if logged == digest else "its files have changed"
-        model = mlflow.pyfunc.load_model(uri)
-        logits = model.predict(np.zeros((EXAMPLES, *image_shape(model)), dtype=np.float32))
-    except UserError as error:
-        return str(error)
-    except Exception as error:  # whatever a damaged file leads to
-        return reason(error)
-    return "" if np.isfinite(logits).all() else "its logits are not finite"
-
-
-def image_shape(model: PyFuncModel) -> tuple[int, ...]:
-    """Return the shape of one image that a loaded model takes: (1, side, side)."""
-    return tuple(model.metadata.signature.inputs.inputs[0].shape[1:])
-
-
-def _id(uri: str) -> str:
-    return uri.removeprefix("models:/")
+        check_model(uri)
+    except Exception:  # whatever a damaged file leads to
+        return False
+    return True
 
 
 def _contents() -> dict[str, Any]:

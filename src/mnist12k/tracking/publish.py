@@ -1,16 +1,17 @@
-"""Complete the run of the training in the workspace, from its files alone."""
+"""Complete the run of the training in the workspace, from its files alone.
+
+Imports PyTorch only where something is missing: most often there is nothing to do.
+"""
 
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag, ViewType
 from pandas import DataFrame
 
 from mnist12k import outputs
-from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
 from mnist12k.errors import UserError, warn
 from mnist12k.fingerprint import file_md5, training_fingerprint
@@ -19,7 +20,7 @@ from mnist12k.params import Params
 from mnist12k.paths import EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
 from mnist12k.tracking.log_backprop import log_study
 from mnist12k.tracking.log_search import log_search
-from mnist12k.tracking.model import log_model, model_fault, restore_model
+from mnist12k.tracking.logged_model import is_as_compared
 from mnist12k.tracking.registry import register, version_fault
 from mnist12k.tracking.runs import (
     MODEL_MD5,
@@ -104,8 +105,8 @@ def faults(client: MlflowClient, experiment_id: str | None, params: Params) -> l
     name, found = run.info.run_name, []
     if missing := missing_files(run, results.files()):
         found.append(f"run {name} lacks {len(missing)} files, {missing[0]} among them")
-    uris = _logged_models(client, experiment_id, run.info.run_id).items()
-    if not any(is_ready and not model_fault(uri, ours=True) for uri, is_ready in uris):
+    uris = _logged_models(client, experiment_id, run.info.run_id)
+    if not any(_is_usable(client, uri) for uri, is_ready in uris.items() if is_ready):
         found.append(f"run {name} has no usable model")
     if results.evaluation:
         found += [fault] if (fault := version_fault(client, run.info.run_id)) else []
@@ -163,13 +164,17 @@ def read_results(settings: Train) -> Results:
             "run `dvc repro` first"
         )
     history = outputs.read_history(metrics)
-    classes = load_network(MODEL, torch.device("cpu")).architecture.classes
-    evaluation = None
     if outputs.EVALUATE_METRICS.exists():
         test = outputs.read_evaluate_metrics()
-        if test.model_md5 == file_md5(MODEL):
-            evaluation = test, outputs.read_predictions(test, len(classes))
-    return Results(metrics, history, evaluation)
+        if MODEL.is_file() and test.model_md5 == file_md5(MODEL):
+            classes = settings.architecture.classes
+            return Results(metrics, history, (test, outputs.read_predictions(test, len(classes))))
+    import torch
+
+    from mnist12k.cnn.model_file import load_network
+
+    load_network(MODEL, torch.device("cpu"))  # raises UserError if it is missing or damaged
+    return Results(metrics, history, None)
 
 
 def _select_run(client: MlflowClient, experiment_id: str, results: Results) -> Run | None:
@@ -193,12 +198,24 @@ def _usable_model(client: MlflowClient, experiment_id: str, run_id: str) -> tupl
     """Return the URI of the run's logged model, and whether its files had to be logged again."""
     uris = _logged_models(client, experiment_id, run_id)
     for uri, is_ready in uris.items():
-        if is_ready and not model_fault(uri, ours=True):
+        if is_ready and _is_usable(client, uri):
             return uri, False
+    from mnist12k.tracking.model import log_model, restore_model
+
     for uri, was_ready in uris.items():
         restore_model(client, run_id, uri)  # a registered version may refer to it
         return uri, was_ready
     return log_model(run_id), False
+
+
+def _is_usable(client: MlflowClient, uri: str) -> bool:
+    """Return whether a logged model can be loaded, and has the logits of models/cnn.pt."""
+    as_compared = is_as_compared(client, uri)
+    if as_compared is not None:
+        return as_compared
+    from mnist12k.tracking.model import is_exported
+
+    return is_exported(uri)
 
 
 def _logged_models(client: MlflowClient, experiment_id: str, run_id: str) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """The registered models, and which version is champion."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlflow
 import numpy as np
@@ -11,13 +11,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from pandas import DataFrame
-from scipy.stats import binomtest
 
 from mnist12k.cnn.architecture import DIGITS
 from mnist12k.errors import UserError
 from mnist12k.files import read_table
-from mnist12k.photos.predict import Model
-from mnist12k.tracking.model import CLASSES, image_shape, model_fault
+from mnist12k.tracking.logged_model import CLASSES, image_shape, model_fault
 from mnist12k.tracking.store import (
     already_exists,
     connect,
@@ -27,6 +25,9 @@ from mnist12k.tracking.store import (
     reason,
     retry_on_conflict,
 )
+
+if TYPE_CHECKING:
+    from mnist12k.photos.predict import Model
 
 REGISTERED_MODEL = "mnist12k-cnn"
 CHAMPION = "champion"
@@ -53,6 +54,8 @@ def compare(challenger: DataFrame, champion: DataFrame) -> Comparison:
     champion_correct = champion["label"] == champion["prediction"]
     challenger_only = int((correct & ~champion_correct).sum())
     champion_only = int((champion_correct & ~correct).sum())
+    from scipy.stats import binomtest  # takes a second, and most often there is nothing to compare
+
     different = challenger_only + champion_only
     p_value = binomtest(challenger_only, different).pvalue if different else 1.0
     return Comparison(challenger_only, champion_only, float(p_value))
@@ -141,11 +144,13 @@ def find_champion(client: MlflowClient) -> ModelVersion | None:
         return None
 
 
-def load_registered(uri: str) -> Model:
+def load_registered(uri: str) -> "Model":
     """Return the model at a `models:/` URI; of one without names, the classes are digits.
 
     Raises UserError if there is no such model, or the store fails.
     """
+    from mnist12k.photos.predict import Model  # with PyTorch
+
     if is_local() and not local_database().is_file():
         raise UserError(f"{uri}: no model is registered; `dvc repro` trains and registers one")
     with errors_as_user_errors():

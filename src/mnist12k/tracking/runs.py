@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -19,13 +20,15 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
 from mnist12k.files import is_temporary
 from mnist12k.fingerprint import file_md5, folder_md5, git_state, training_fingerprint
 from mnist12k.paths import DATA, MODEL
 from mnist12k.processes import is_gone, register_process, this_process
 from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
+
+if TYPE_CHECKING:  # it imports PyTorch, which takes seconds
+    from mnist12k.cnn.history import Epoch
 
 # Tags: what went into a training, what came out (the MD5 of its model), and who logs it.
 FINGERPRINT, MODEL_MD5, PROCESS = "mnist12k.fingerprint", "mnist12k.model", "mnist12k.process"
@@ -42,7 +45,7 @@ BATCH_SIZE = 1000  # metrics per request, MLflow's limit
 
 
 @contextmanager
-def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[[Epoch], None]]:
+def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[["Epoch"], None]]:
     """Keep a run open while the block trains; yield the function that logs an epoch.
 
     A training that resumes continues the run that was interrupted on this machine. The run ends as
@@ -70,7 +73,7 @@ def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[[Epoch
         return
     client, run_id, monitor = run
 
-    def log_epoch(epoch: Epoch) -> None:
+    def log_epoch(epoch: "Epoch") -> None:
         history = pd.DataFrame([epoch])
         begun = time.time() - epoch.seconds
         best_effort(lambda: log_epochs(client, run_id, history, begun, skip=logged))
