@@ -74,8 +74,13 @@ def main() -> None:
                     one = measure_in_new_process(__file__, "--method", name, spin_count=count)
                 seconds.setdefault((name, others), []).append(one["seconds"])
                 print(f"{name}, {others} busy processes: {one['seconds']:.1f} s", flush=True)
+        write_result(Path(__file__).with_suffix(".json"), summary(seconds))
+
+
+def summary(seconds: dict[tuple[str, int], list[float]]) -> dict[str, object]:
+    """Return the result of the rounds so far."""
     medians = {key: statistics.median(values) for key, values in seconds.items()}
-    result = {
+    return {
         "machine": machine(f"{torch.get_num_threads()} threads", f"PyTorch {torch.__version__}"),
         "command": command(__file__),
         "epochs": [
@@ -90,7 +95,6 @@ def main() -> None:
         ],
         "idle_ratio": round(medians["as_shipped", 0] / medians["as_before", 0], 3),
     }
-    write_result(Path(__file__).with_suffix(".json"), result)
 
 
 if __name__ == "__main__":

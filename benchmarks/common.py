@@ -1,5 +1,6 @@
 """Helpers of the benchmarks."""
 
+import contextlib
 import json
 import os
 import platform
@@ -30,9 +31,18 @@ OTHER_STORE = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")  # variables t
 
 
 def machine(*details: str) -> str:
-    """Describe the machine: architecture, cores, Python version, and further details."""
+    """Describe the machine: processor, cores, Python version, and further details."""
     python = f"Python {platform.python_version()}"
-    return ", ".join([platform.machine(), f"{os.cpu_count()} CPU cores", python, *details])
+    return ", ".join([processor(), f"{os.cpu_count()} CPU cores", python, *details])
+
+
+def processor() -> str:
+    """Return the processor's name where Linux tells it, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def command(script: str) -> str:
