@@ -6,7 +6,7 @@ as_shipped  the stage `train`: see src/mnist12k/threads.py and src/mnist12k/__in
 as_before   PyTorch as it is: its threads spin while they wait
 
 Idle, and beside one, two and four processes that never rest. Each measurement is the first epoch of
-`best` in a process of its own, on all cores. They take turns for three rounds; the median counts.
+`best` in a process of its own, on all cores. They take turns for two rounds; the mean counts.
 Needs MNIST in data/mnist and an otherwise idle machine.
 """
 
@@ -35,7 +35,7 @@ from mnist12k.threads import sharing_cores
 
 METHODS = {"as_shipped": SPIN_COUNT, "as_before": LIBGOMP_COUNT}
 BUSY_PROCESSES = (0, 1, 2, 4)
-ROUNDS = 3
+ROUNDS = 2
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def main() -> None:
 
 def summary(seconds: dict[tuple[str, int], list[float]]) -> dict[str, object]:
     """Return the result of the rounds so far."""
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
+    means = {key: statistics.mean(values) for key, values in seconds.items()}
     return {
         "machine": machine(f"{torch.get_num_threads()} threads", f"PyTorch {torch.__version__}"),
         "command": command(__file__),
@@ -87,13 +87,13 @@ def summary(seconds: dict[tuple[str, int], list[float]]) -> dict[str, object]:
             {
                 "method": name,
                 "busy_processes": others,
-                "seconds": round(median, 1),
-                "relative_to_idle": round(median / medians[name, 0], 2),
+                "seconds": round(mean, 1),
+                "relative_to_idle": round(mean / means[name, 0], 2),
                 "each": [round(value, 1) for value in seconds[name, others]],
             }
-            for (name, others), median in medians.items()
+            for (name, others), mean in means.items()
         ],
-        "idle_ratio": round(medians["as_shipped", 0] / medians["as_before", 0], 3),
+        "idle_ratio": round(means["as_shipped", 0] / means["as_before", 0], 3),
     }
 
 

@@ -5,8 +5,8 @@
 Runs `dvc repro --force` and `mnist12k publish` in a fresh clone of the last commit, with this
 environment and data. A stage lasts until DVC prints that the next one runs. Training is cut to one
 epoch, whose seconds, from reports/train/metrics.json, are subtracted: what remains is imports, DVC,
-MLflow, files and figures. Then the three commands of `make repro` run again, with nothing to do. All
-of it three times, and the median counts. The machine must be idle.
+MLflow, files and figures. Then the three commands of `make repro` run again, with nothing to do.
+All of it three times, and the median counts. The machine must be idle.
 """
 
 import os
