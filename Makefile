@@ -6,7 +6,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 # TORCH=cpu leaves CUDA out: PyTorch comes from its own index, since PyPI has no such build for Linux.
 # The environment remembers which it has.
 MADE_WITH := $(shell cat $(VENV)/.torch 2>/dev/null)

@@ -28,12 +28,15 @@ def repair_lock_files() -> list[str]:
     Files with merge conflicts are left alone, since only the user knows which side is right.
     Raises UserError if a file cannot be repaired now.
     """
-    return [line for path in _unloadable() if not _has_conflicts(path) for line in _repair(path)]
+    damaged = (path for path in _lock_files() if not _has_conflicts(path) and _damage(path))
+    return [line for path in damaged for line in _repair(path)]
 
 
 def check_conflicts() -> tuple[str, str] | None:
     """Return which lock files have merge conflicts, and what to do, or None."""
-    paths = " ".join(str(path) for path in _unloadable() if _has_conflicts(path))
+    # The markers first: loading the files takes most of a second.
+    conflicts = (path for path in _lock_files() if _has_conflicts(path) and _damage(path))
+    paths = " ".join(map(str, conflicts))
     return (f"merge conflicts in {paths}", RESOLVE.format(paths)) if paths else None
 
 
@@ -53,11 +56,10 @@ def check_lock_file(path: Path) -> None:
         raise UserError(f"{path}: the last line is incomplete")
 
 
-def _unloadable() -> Iterator[Path]:
+def _lock_files() -> list[Path]:
     name = PIPELINE.with_suffix(".lock")
-    for path in (name, *sorted(Path("pipelines").glob(f"*/{name}"))):
-        if path.exists() and _damage(path):
-            yield path
+    paths = (name, *sorted(Path("pipelines").glob(f"*/{name}")))
+    return [path for path in paths if path.exists()]
 
 
 def _damage(path: Path) -> str:

@@ -82,10 +82,10 @@ def check_model(uri: str) -> str:
     return digest
 
 
-def is_exported(uri: str) -> bool:
-    """Return whether a logged model has the logits of models/cnn.pt."""
+def is_exported(client: MlflowClient, uri: str) -> bool:
+    """Return whether a logged model has the logits of models/cnn.pt; if so, note it in its tags."""
     try:
-        check_model(uri)
+        note_comparison(client, uri, check_model(uri))
     except Exception:  # whatever a damaged file leads to
         return False
     return True

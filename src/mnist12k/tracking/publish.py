@@ -93,7 +93,7 @@ def publish(params: Params) -> list[str]:
 def faults(client: MlflowClient, experiment_id: str | None, params: Params) -> list[str]:
     """Return what MLflow lacks of the workspace's training; empty if nothing, or no training.
 
-    Changes nothing; `publish` adds it. Without an `experiment_id` there is no experiment.
+    `publish` adds it. Without an `experiment_id` there is no experiment.
     """
     try:
         results = read_results(params.train)
@@ -215,7 +215,7 @@ def _is_usable(client: MlflowClient, uri: str) -> bool:
         return as_compared
     from mnist12k.tracking.model import is_exported
 
-    return is_exported(uri)
+    return is_exported(client, uri)
 
 
 def _logged_models(client: MlflowClient, experiment_id: str, run_id: str) -> dict[str, bool]:
