@@ -8,7 +8,7 @@ from project import ROOT
 
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import git_state
-from mnist12k.outputs import EvaluateMetrics
+from mnist12k.outputs import EvaluateMetrics, read_results
 from mnist12k.paths import BEST_PARAMS, SEEDS_REPORTS, TUNE_REPORTS
 from mnist12k.report.page.render import columns, percent, short, words
 from mnist12k.report.page.results import (
@@ -110,7 +110,10 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_committed_studies_are_shown() -> None:
     content = seeds()
     assert content is not None
-    assert [len(row.dots) for row, _ in content["rows"]] == [20, 20, 20]
+    results = read_results()
+    trained = (results["network"] + " " + results["recipe"]).value_counts(sort=False).tolist()
+    assert [len(row.dots) for row, _ in content["rows"]] == trained
+    assert trained[:3] == [20, 20, 20]
     content = search()
     assert content is not None
     assert len(content["finalists"]) == 4
