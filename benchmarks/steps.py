@@ -135,15 +135,15 @@ class Functions:
     conv2d = staticmethod(convolve_first_by_matrix)
 
 
-def half(rank: int, store: str, seconds: str) -> None:
-    """Train on half of every batch in one of two processes; the first writes the seconds."""
+def half(rank: int, store: str, seconds: "multiprocessing.SimpleQueue[list[float]]") -> None:
+    """Train on half of every batch in one of two processes; the first returns the seconds."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
     register_optimizer_step_pre_hook(sum_gradients)
     settings = training("best", epochs=2, batch_size=BATCH_SIZE // 2)
     found = epochs(settings, images=STEPS * BATCH_SIZE // 2)
     if rank == 0:
-        Path(seconds).write_text(json.dumps(found), encoding="utf-8")
+        seconds.put(found)
     distributed.destroy_process_group()
 
 
@@ -151,10 +151,10 @@ def measure(method: str) -> dict[str, float]:
     """Return milliseconds per 128 images, and the seconds that the first epoch took longer."""
     settings = training("best", epochs=2)
     if method == "two_processes":
+        seconds = multiprocessing.get_context("spawn").SimpleQueue()
         with tempfile.TemporaryDirectory() as folder:
-            result = Path(folder) / "seconds"
-            multiprocessing.spawn(half, (f"{folder}/store", str(result)), nprocs=2)  # type: ignore[no-untyped-call]
-            first, second = json.loads(result.read_text(encoding="utf-8"))
+            multiprocessing.spawn(half, (f"{folder}/store", seconds), nprocs=2)  # type: ignore[no-untyped-call]
+        first, second = seconds.get()
     else:
         if method == "one_thread":
             torch.set_num_threads(1)
