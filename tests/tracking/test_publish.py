@@ -30,7 +30,7 @@ from mnist12k.outputs import (
 from mnist12k.params import Params, load_params
 from mnist12k.paths import MODEL
 from mnist12k.stages import evaluate, train
-from mnist12k.tracking.logged_model import model_fault
+from mnist12k.tracking.logged_model import COMPARED, model_fault
 from mnist12k.tracking.model import restore_model
 from mnist12k.tracking.publish import PUBLISHED, faults, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
@@ -446,6 +446,14 @@ def change_file_beside_the_weights() -> None:
     path.write_text("mlflow==0.1\n", encoding="utf-8")
 
 
+def change_file_of_a_model_without_its_note() -> None:
+    """As in a store from before the note."""
+    change_file_beside_the_weights()
+    client, experiment_id = connect()
+    (model,) = client.search_logged_models([experiment_id])
+    client.delete_logged_model_tag(model.model_id, COMPARED)
+
+
 def swap_logged_model() -> None:
     """Put another network's weights into the logged model."""
     content = MODEL.read_bytes()
@@ -471,11 +479,8 @@ def swap_logged_model() -> None:
         (delete_artifacts, "has no usable model", "files, which are logged again"),
         (truncate_artifact, "lacks 1 files, reports/evaluate/predictions.csv", "1 files, which"),
         (truncate_logged_model, "has no usable model", "had no usable model, which is logged ag"),
-        (
-            change_file_beside_the_weights,
-            "has no usable model",
-            "had no usable model, which is log",
-        ),
+        (change_file_beside_the_weights, "has no usable model", "had no usable model"),
+        (change_file_of_a_model_without_its_note, "has no usable model", "had no usable model"),
         (swap_logged_model, "has no usable model", "had no usable model, which is logged again"),
     ],
 )

@@ -34,13 +34,14 @@ def note_comparison(client: MlflowClient, uri: str, digest: str) -> None:
 def is_as_compared(client: MlflowClient, uri: str) -> bool | None:
     """Return whether the files are those that agreed with models/cnn.pt; None without a note."""
     tags = client.get_logged_model(model_id(uri)).tags
-    if FILES not in tags or tags.get(COMPARED) != file_md5(MODEL):
-        return None
     try:
         with downloaded(uri) as folder:
-            return bool(tags[FILES] == folder_md5(folder))
+            digest = folder_md5(folder)
     except (MlflowException, OSError):
         return False
+    if tags.get(FILES, digest) != digest:
+        return False
+    return True if tags.get(COMPARED) == file_md5(MODEL) else None
 
 
 @contextmanager
