@@ -2,13 +2,13 @@
 
     python benchmarks/ablation.py        # adds to benchmarks/ablation.csv; hours on two cores
 
-See held_out.py. Prints the table in benchmarks/README.md.
+See trainings.py. Prints the table in benchmarks/README.md.
 """
 
 from pathlib import Path
 
 from common import ROOT
-from held_out import comparison, train_missing
+from trainings import comparison, on_hold_out, train_missing
 
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
@@ -33,7 +33,8 @@ def main() -> None:
     """Run the missing trainings, then print the table."""
     recipe = load_params(ROOT / PARAMS).training("reference", "best")
     variants = {removed: recipe.model_copy(update=new) for removed, new in CHANGES.items()}
-    print(comparison(train_missing(variants, SEEDS, RESULTS), "nothing", "removed"))
+    results = train_missing(on_hold_out(variants, SEEDS), RESULTS)
+    print(comparison(results, "nothing", "removed"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/architectures.py 1         # every variant from seed 1; hours on two cores
     python benchmarks/architectures.py 1 2 3     # and from further seeds
 
-See held_out.py. Adds to benchmarks/architectures.csv, and writes architectures.md beside it.
+See trainings.py. Adds to benchmarks/architectures.csv, and writes architectures.md beside it.
+record.py trains the best of them on all images.
 """
 
 import argparse
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT
-from held_out import comparison, train_missing
 from ideas import IDEAS
+from trainings import comparison, on_hold_out, train_missing
 
 from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.settings import Train
@@ -68,14 +69,24 @@ NETWORKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         {"kind": "convolution"},
     ),
 }
+WIDER = {"rotation": 12, "shear": 8, "shift": 0.06, "scale": 0.1}
 CHANGES: dict[str, dict[str, Any]] = {
     "dropout 0.06": {"dropout": 0.06},
     "label smoothing 0.05": {"label_smoothing": 0.05},
-    "batches of 64": {"batch_size": 64},
     "rotation 12, shear 8": {"rotation": 12, "shear": 8},
     "learning rate 0.5": {"learning_rate": 0.5},
     "weight decay 0.0005": {"weight_decay": 5e-4},
     "longer warm-down": {"warm_up": 0.1},
+    "no dropout": {"dropout": 0.0},
+    "wider augmentation": WIDER,
+    "wider augmentation, no dropout": {**WIDER, "dropout": 0.0},
+    "wider augmentation, no dropout, weight decay 0.0005": {
+        **WIDER,
+        "dropout": 0.0,
+        "weight_decay": 5e-4,
+    },
+    "batches of 256": {"batch_size": 256},
+    "batches of 64": {"batch_size": 64},
 }
 
 
@@ -97,9 +108,8 @@ def main() -> None:
     """Run the missing trainings, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seeds", type=int, nargs="+")
-    results = train_missing(
-        variants(load_params(ROOT / PARAMS)), parser.parse_args().seeds, RESULTS
-    )
+    tasks = on_hold_out(variants(load_params(ROOT / PARAMS)), parser.parse_args().seeds)
+    results = train_missing(tasks, RESULTS)
     text = comparison(results, BASE, "network or recipe")
     write_text(TABLE, f"# Networks and recipes on the hold-out set\n\n{text}")
     print(text)

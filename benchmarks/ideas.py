@@ -13,12 +13,11 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from common import DATA, ROOT, VALIDATION_SIZE
+from common import DATA, ROOT
 from torch import Tensor, nn
 
 from mnist12k.cnn import fit as loop
 from mnist12k.cnn.augment import augment
-from mnist12k.cnn.evaluate import Score, evaluate
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import for_images, new_network, to_unit_range
 from mnist12k.cnn.settings import Recipe, Train
@@ -136,8 +135,9 @@ def strided(settings: Train) -> nn.Module:
 def cutout(images: Tensor, recipe: Recipe, generator: torch.Generator, side: int = 7) -> Tensor:
     """Augment, then empty a square of each image (DeVries and Taylor, 2017)."""
     images = augment(images, recipe, generator)
-    corners = torch.randint(0, images.shape[-1] - side, (2, len(images), 1), generator=generator)
-    place = torch.arange(images.shape[-1])
+    shape, device = (2, len(images), 1), images.device
+    corners = torch.randint(0, images.shape[-1] - side, shape, generator=generator, device=device)
+    place = torch.arange(images.shape[-1], device=device)
     rows, columns = ((place >= corner) & (place < corner + side) for corner in corners)
     return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
@@ -147,33 +147,36 @@ def elastic(
 ) -> Tensor:
     """Augment, then shift pixels by smooth random fields (Simard et al., 2003)."""
     images = augment(images, recipe, generator)
-    coarse = torch.empty(len(images), 2, 5, 5).uniform_(-1, 1, generator=generator)
-    field = F.interpolate(coarse, images.shape[-1], mode="bicubic", align_corners=True)
-    centres = (2 * torch.arange(images.shape[-1]) + 1) / images.shape[-1] - 1
+    side, device = images.shape[-1], images.device
+    coarse = torch.empty(len(images), 2, 5, 5, device=device).uniform_(-1, 1, generator=generator)
+    field = F.interpolate(coarse, side, mode="bicubic", align_corners=True)
+    centres = (2 * torch.arange(side, device=device) + 1) / side - 1
     grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
     return F.grid_sample(images, grid + strength * field.permute(0, 2, 3, 1), align_corners=False)
 
 
-def teacher_logits() -> Tensor:
+def teacher_logits(device: torch.device) -> Tensor:
     """Return the logits of a larger network on all training images; train it the first time.
 
     It sees the same 55,000 training images as its pupils, so the hold-out set stays unseen.
     """
     if TEACHER.is_file():
-        logits: Tensor = torch.load(TEACHER, weights_only=True)
+        logits: Tensor = torch.load(TEACHER, weights_only=True, map_location=device)
         return logits
     best = load_params(ROOT / PARAMS).training("reference", "best")
     blocks = tuple(
         each.model_copy(update={"channels": 3 * each.channels}) for each in best.architecture.blocks
     )
     layers = best.architecture.model_copy(update={"blocks": blocks})
-    settings = best.model_copy(update={"architecture": layers, "dropout": 0.1, "seed": 1})
+    own = {"dropout": 0.1, "seed": 1, "cuda_graph": device.type == "cuda"}
+    settings = best.model_copy(update=own | {"architecture": layers})
     digits = load_training_digits(DATA, layers)
     settings = for_images(settings, digits.images)
-    network = new_network(settings, torch.device("cpu"))
+    network = new_network(settings, device)
     loop.fit(network, *split(digits, settings.validation_size), settings)
     with torch.no_grad():
-        parts = [network.eval()(to_unit_range(part)) for part in digits.images.split(1000)]
+        images = digits.images.to(device).split(1000)
+        parts = [network.eval()(to_unit_range(part)) for part in images]
     logits = torch.cat(parts)
     with atomic_write(TEACHER) as temporary:
         torch.save(logits, temporary)
@@ -186,8 +189,9 @@ def taught(training: Digits) -> Iterator[Digits]:
 
     The labels that are passed to the loss are the images' numbers.
     """
-    of_all = teacher_logits()
-    logits, _ = split(Digits(of_all, torch.arange(len(of_all))), VALIDATION_SIZE)
+    of_all = teacher_logits(training.labels.device)
+    held_out = len(of_all) - len(training.labels)
+    logits, _ = split(Digits(of_all, torch.arange(len(of_all))), held_out)
     soft, labels = (logits.images / TEMPERATURE).softmax(dim=1), training.labels
 
     def loss(logits: Tensor, numbers: Tensor, label_smoothing: float) -> Tensor:
@@ -197,7 +201,7 @@ def taught(training: Digits) -> Iterator[Digits]:
         return (1 - SHARE) * own + SHARE * TEMPERATURE**2 * from_teacher
 
     with patch.object(loop, "F", SimpleNamespace(cross_entropy=loss)):
-        yield Digits(training.images, torch.arange(len(labels)))
+        yield Digits(training.images, torch.arange(len(labels), device=labels.device))
 
 
 @contextmanager
@@ -215,12 +219,13 @@ class Lookahead(torch.optim.SGD):
         """Take a step; every fifth, move the slow weights half-way, and continue from them."""
         result = super().step(closure)
         parameters = self.param_groups[0]["params"]
-        self.steps = getattr(self, "steps", 0) + 1
-        if self.steps == 1:
+        if not hasattr(self, "steps"):
+            self.steps = torch.zeros((), device=parameters[0].device)
             self.slow = [parameter.clone() for parameter in parameters]
-        if self.steps % 5 == 0:
-            for slow, parameter in zip(self.slow, parameters, strict=True):
-                parameter.copy_(slow.lerp_(parameter, 0.5))
+        self.steps.add_(1)  # a tensor, for a CUDA graph
+        fifth = (self.steps % 5 == 0).float()
+        torch._foreach_lerp_(self.slow, parameters, [fifth / 2] * len(parameters))
+        torch._foreach_lerp_(parameters, self.slow, [fifth] * len(parameters))
         return result
 
 
@@ -270,21 +275,21 @@ IDEAS = {
 
 
 def fit_idea(
-    name: str, settings: Train, training: Digits, validation: Digits
-) -> tuple[Score, list[Epoch]]:
+    name: str, settings: Train, training: Digits, validation: Digits, device: torch.device
+) -> tuple[nn.Module, list[Epoch]]:
     """Train by an idea, or by the settings alone if the name is none.
 
-    Returns the score on the hold-out set, and the history.
+    Returns the network and the history.
     """
     idea = IDEAS.get(name, Idea())
     if idea.network is None:
-        network: nn.Module = new_network(settings, torch.device("cpu"))
+        network: nn.Module = new_network(settings, device)
     else:
         torch.manual_seed(settings.seed)
-        network = idea.network(settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = idea.network(settings).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with ExitStack() as stack:
         seen = training if idea.change is None else stack.enter_context(idea.change(training))
         history = loop.fit(network, seen, validation, settings)
     if idea.afterwards is not None:
         idea.afterwards(network, training)
-    return evaluate(network, validation), history
+    return network, history

@@ -38,5 +38,5 @@ def test_every_part_runs_without_dvc_mlflow_and_optuna(idx_folder: Path, tmp_pat
     assert max(result["gradients"].values()) < 1e-3
     assert all(result["bits"].values())
     assert result["fast"]["trainings"] == 2
-    assert {"as a graph", "without a graph"} <= result["best"].keys()
+    assert {"as a graph", "without a graph, 3 epochs"} <= result["best"].keys()
     assert "2 models" in result["many"]

@@ -1,5 +1,6 @@
 """CUDA graphs, by a recorder of every operation that replays them under a graph's rules."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -51,6 +52,7 @@ class Recorder(TorchDispatchMode):
         self.made.append(self)
 
     def register_generator_state(self, generator: torch.Generator) -> None:
+        warnings.warn("deprecated, as in PyTorch 2.14", FutureWarning, stacklevel=2)
         self.generators.append(generator)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -26,11 +26,12 @@ class Dropout(nn.Module):
         """In training, zero each value with probability `rate`, and scale up the others."""
         if not self.training or self.rate == 0:
             return x
+        # In one layout, so that the draws do not depend on that of `x`.
+        kept = torch.ones_like(x, memory_format=torch.channels_last)
         if x.device.type == "cpu":
-            kept = torch.ones_like(x, memory_format=torch.channels_last)
             cpu_block.drop_(kept, self.rate, self.generator)
         else:
-            kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+            kept.bernoulli_(1 - self.rate, generator=self.generator)
         return x * kept.mul_(1 / (1 - self.rate))
 
 

@@ -29,6 +29,7 @@ from mnist12k.errors import UserError
 
 COMMON = ("epochs", "batch_size", "validation_size", "interpolation")  # settings of all models
 LAYOUT = torch.channels_last  # of the concatenated channels
+ALIGNMENT = 64  # values: a GPU's kernels read several at once, from aligned addresses only
 
 
 def fit_fused(
@@ -67,14 +68,15 @@ def fit_fused(
 
     # All tensors of all models are views of one vector, which a few operations update at once.
     joined = [torch.cat(same) for same in zip(*map(tensors_of, networks), strict=True)]
-    weights = torch.cat([tensor.flatten() for tensor in joined])
+    weights = torch.cat([padded(tensor) for tensor in joined])
     average = weights.clone()
     views, average_views = views_of(weights, joined), views_of(average, joined)
     parameters = [view.requires_grad_() for view in views[: len([*networks[0].parameters()])]]
-    trained = weights[: sum(parameter.numel() for parameter in parameters)]
-    velocity = torch.zeros_like(trained)
+    trained = weights[: sum(len(padded(parameter)) for parameter in parameters)]
+    velocity, gradient = torch.zeros_like(trained), torch.zeros_like(trained)
+    gradient_views = views_of(gradient, parameters)
     indices = torch.arange(models, device=device)
-    model_of = torch.cat([indices.repeat_interleave(view.numel() // models) for view in views])
+    model_of = torch.cat([padded(indices.repeat_interleave(v.numel() // models)) for v in views])
     model_of_trained = model_of[: len(trained)]
 
     def tensor(values: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
@@ -94,7 +96,7 @@ def fit_fused(
         logits = forward(architecture, views, images, dropouts)
         result = loss_and_correct(logits, training.labels[chosen], smoothing)
         gradients = torch.autograd.grad(result[0].sum() / len(chosen), parameters)
-        gradient = torch.cat([each.flatten() for each in gradients])
+        torch._foreach_copy_(gradient_views, gradients)
         sums.add_(result.detach())
 
         # The update rule of torch.optim.SGD.
@@ -138,10 +140,18 @@ def tensors_of(network: Network) -> list[Tensor]:
     return [*(parameter.detach() for parameter in network.parameters()), *statistics]
 
 
+def padded(tensor: Tensor) -> Tensor:
+    """Return the tensor as a vector, with zeros up to a multiple of ALIGNMENT."""
+    return F.pad(tensor.flatten(), (0, -tensor.numel() % ALIGNMENT))
+
+
 def views_of(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Return consecutive views of a vector with the shapes of `like`."""
-    pieces = vector.split([tensor.numel() for tensor in like])
-    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+    """Return views with the shapes of `like` of a vector of padded tensors."""
+    pieces = vector.split([len(padded(tensor)) for tensor in like])
+    return [
+        piece[: tensor.numel()].view(tensor.shape)
+        for piece, tensor in zip(pieces, like, strict=True)
+    ]
 
 
 def augment_each(
