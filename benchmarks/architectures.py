@@ -2,6 +2,7 @@
 
     python benchmarks/architectures.py 1         # every variant from seed 1; hours on two cores
     python benchmarks/architectures.py 1 2 3     # and from further seeds
+    python benchmarks/architectures.py           # write the table again
 
 See trainings.py. Adds to benchmarks/architectures.csv, and writes architectures.md beside it.
 record.py trains the best of them on all images.
@@ -107,7 +108,7 @@ def variants(params: Params) -> dict[str, Train]:
 def main() -> None:
     """Run the missing trainings, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("seeds", type=int, nargs="*")
     tasks = on_hold_out(variants(load_params(ROOT / PARAMS)), parser.parse_args().seeds)
     results = train_missing(tasks, RESULTS)
     text = comparison(results, BASE, "network or recipe")
