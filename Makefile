@@ -30,7 +30,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro tune ui screenshots test faults check format lock clean
+.PHONY: help repro tune ui screenshots test fast summary faults check format lock clean
 
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -53,6 +53,13 @@ screenshots: $(TESTABLE)  ## Take the screenshots in docs/ from this project's r
 test: check  ## Run the checks, then every test, on up to 8 cores
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
 
+fast: $(TESTABLE)  ## Run the linter, and every test that takes no more than seconds
+	ruff check .
+	pytest -m "not slow"
+
+summary: $(INSTALLED)  ## Print what this experiment changes, in Markdown; BASE=main is compared with
+	python .github/summary.py $(or $(BASE),main)
+
 faults: $(TESTABLE)  ## Kill commands, damage files and fill the disk, and write benchmarks/faults.md
 	PYTHONPATH=tests python -m faults.campaign
 
@@ -63,6 +70,8 @@ check: $(TESTABLE)  ## Check lint, formatting, types, import order
 	lint-imports --no-cache
 	deptry src
 	deptry src tests benchmarks docs --exclude '\.venv' --ignore DEP002,DEP004
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --schemafile .devcontainer/schema.json .devcontainer/devcontainer.json
 
 format: $(TESTABLE)  ## Fix what the linter can fix, and format
 	ruff check --fix .
