@@ -30,10 +30,12 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro tune ui screenshots test fast summary faults check format lock clean
+.PHONY: help install repro tune ui screenshots test fast summary faults check format lock clean
 
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
+
+install: $(INSTALLED)  ## Install what running needs
 
 repro: $(INSTALLED)  ## Run every stage that has changed; TORCH=cpu first installs without CUDA
 	mnist12k repair
