@@ -231,7 +231,8 @@ def promote(version: int) -> None:
 
 
 @mnist12k.command(section=UPKEEP)
-def ui() -> None:
+@cloup.option("--port", type=cloup.IntRange(1, 65535), help="[default: 5000, or a free one]")
+def ui(port: int | None) -> None:
     """Serve the MLflow UI on 127.0.0.1.
 
     Prints the address of this project's training runs, and opens it in a browser if there is a
@@ -242,7 +243,7 @@ def ui() -> None:
 
     load()
     with errors_as_user_errors():
-        serve()
+        serve(port)
 
 
 @mnist12k.command(section=UPKEEP)

@@ -1,3 +1,4 @@
+import getpass
 import shutil
 import sqlite3
 import subprocess
@@ -34,7 +35,15 @@ from mnist12k.tracking.logged_model import COMPARED, model_fault
 from mnist12k.tracking.model import restore_model
 from mnist12k.tracking.publish import PUBLISHED, faults, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
-from mnist12k.tracking.runs import MODEL_MD5, PROCESS, create_run, live_run, log_epochs
+from mnist12k.tracking.runs import (
+    MODEL_MD5,
+    PROCESS,
+    colour,
+    create_run,
+    data_sets,
+    live_run,
+    log_epochs,
+)
 from mnist12k.tracking.store import BestEffort, connect
 
 pytestmark = pytest.mark.slow
@@ -69,13 +78,14 @@ def content(run: Run) -> dict[str, Any]:
         for name in run.data.metrics
     }
     assert run.inputs is not None
+    tags = {name: value.replace(run.info.run_id, "ID") for name, value in run.data.tags.items()}
     return {
         "name": run.info.run_name,
         "status": run.info.status,
         "start": run.info.start_time,
         "end": run.info.end_time,
         "params": run.data.params,
-        "tags": run.data.tags,
+        "tags": tags,
         "metrics": metrics,
         "artifacts": artifacts,
         "inputs": [each.dataset.to_dictionary() for each in run.inputs.dataset_inputs],
@@ -107,6 +117,59 @@ def test_publishing_again_imports_neither_pytorch_nor_scipys_statistics_nor_optu
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "MLflow is up to date\n\n"
+
+
+def test_a_run_says_who_ran_which_command_in_the_colour_of_its_recipe(published: Params) -> None:
+    (run,) = trainings()
+    tags = run.data.tags
+    assert tags["mlflow.user"] == getpass.getuser()
+    assert tags["mlflow.source.name"].startswith(Path(sys.argv[0]).stem)
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert tags["mlflow.runColor"] == colour(published.train.recipe)
+    assert len({colour(recipe) for recipe in published.recipes}) == len(published.recipes)
+
+
+def test_a_run_has_its_three_data_sets_and_their_digests_tell_them_apart(
+    published: Params,
+) -> None:
+    (run,) = trainings()
+    assert run.inputs is not None
+    logged = {
+        (each.tags[0].value, each.dataset.name, each.dataset.digest)
+        for each in run.inputs.dataset_inputs
+    }
+    sets = data_sets(published.train)
+    assert logged == {(context, each.name, each.digest) for context, each in sets.items()}
+    assert len({each.digest for each in sets.values()}) == 2  # two halves of the same images
+    other = data_sets(published.train.model_copy(update={"validation_size": 0}))
+    assert set(other) == {"training", "test"}
+    assert other["test"].digest == sets["test"].digest
+    assert other["training"].digest != sets["training"].digest
+
+
+def test_the_logged_model_has_its_metrics_by_data_set(published: Params) -> None:
+    (run,) = trainings()
+    client, experiment_id = connect()
+    (model,) = client.search_logged_models([experiment_id])
+    sets = data_sets(published.train)
+    shown = {each.key: (each.value, each.dataset_name) for each in model.metrics or []}
+    for name in ("test/accuracy", "test/loss", "validation/accuracy", "validation/loss"):
+        context = name.partition("/")[0]
+        assert shown[name] == (run.data.metrics[name], sets[context].name)
+    history = client.get_metric_history(run.info.run_id, "validation/accuracy")
+    assert len(history) == published.train.epochs  # the run's curve has no point twice
+
+
+@pytest.mark.usefixtures("published")
+def test_a_version_has_its_accuracy_and_the_whole_reason_of_its_promotion_as_tags() -> None:
+    client, _ = connect()
+    version = client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+    evaluated = read_evaluate_metrics()
+    assert version.tags["test_accuracy"] == f"{evaluated.test_accuracy:.2%}"
+    low, _, high = version.tags["test_accuracy_95"].partition(" to ")
+    assert float(low[:-1]) <= 100 * evaluated.test_accuracy <= float(high[:-1])
+    assert (version.tags["network"], version.tags["recipe"]) == ("reference", "best")
+    assert version.tags["promotion"] == "Champion: there was none before."
 
 
 @pytest.mark.usefixtures("published")
@@ -309,8 +372,8 @@ def test_of_two_simultaneous_runs_both_have_the_data_set(trained: Params) -> Non
     for run_id in run_ids:
         inputs = client.get_run(run_id).inputs
         assert inputs is not None
-        (data,) = inputs.dataset_inputs
-        assert data.dataset.name == "mnist"
+        names = {each.dataset.name for each in inputs.dataset_inputs}
+        assert names == {"mnist-training", "mnist-validation", "mnist-test"}
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def challenge(client: MlflowClient, wrong: Sequence[int], level: float = 0.05) -
     write_table(PREDICTIONS, table)
     run_id = str(client.create_run(connect()[1]).info.run_id)
     client.log_artifact(run_id, str(PREDICTIONS), "evaluate")
-    return register(client, run_id, f"runs:/{run_id}/cnn", table, level)
+    return register(client, run_id, f"runs:/{run_id}/cnn", table, level, {})
 
 
 def champion_version(client: MlflowClient) -> int:
@@ -122,7 +122,7 @@ def test_an_interrupted_registration_is_completed_by_the_next(
             challenge(client, wrong=range(5))
     assert champion_version(client) == 1
     run_id = str(client.get_model_version(REGISTERED_MODEL, "2").run_id)
-    outcome = register(client, run_id, f"runs:/{run_id}/cnn", predictions(range(5)), 0.05)
+    outcome = register(client, run_id, f"runs:/{run_id}/cnn", predictions(range(5)), 0.05, {})
     assert "Champion: significantly better" in outcome
     assert champion_version(client) == 2
     assert len(client.search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 2
@@ -201,7 +201,7 @@ def test_a_lost_alias_is_set_again(client: MlflowClient) -> None:
     challenge(client, wrong=[1])
     client.delete_registered_model_alias(REGISTERED_MODEL, CHAMPION)
     (version,) = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
-    outcome = register(client, str(version.run_id), str(version.source), predictions([1]), 0.05)
+    outcome = register(client, str(version.run_id), str(version.source), predictions([1]), 0.05, {})
     assert outcome == f"{REGISTERED_MODEL} version 1 is champion: there was none"
     assert champion_version(client) == 1
 
@@ -215,7 +215,7 @@ def test_a_significantly_worse_model_does_not(client: MlflowClient) -> None:
 def test_a_run_is_registered_once(client: MlflowClient) -> None:
     challenge(client, wrong=[1])
     (version,) = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
-    assert register(client, str(version.run_id), "runs:/x/cnn", predictions([1]), 0.05) == ""
+    assert register(client, str(version.run_id), "runs:/x/cnn", predictions([1]), 0.05, {}) == ""
     assert len(client.search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 1
 
 

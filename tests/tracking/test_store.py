@@ -154,6 +154,24 @@ def test_a_server_that_is_slow_gone_or_another_costs_seconds_and_one_line(
     assert "SECRET" not in str(raised.value)
 
 
+@pytest.mark.usefixtures("workspace")
+def test_a_kind_of_store_without_support_is_one_line_that_says_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def line(uri: str) -> str:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert cli.main(["publish"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "SECRET" not in line
+        return line
+
+    for uri in ("file:///tmp/runs", "mlruns", "databricks", "uc:x", "s3://u:SECRET@bucket/runs"):
+        assert line(uri).startswith("mnist12k: error: MLFLOW_TRACKING_URI = ")
+        assert "is not supported; allowed: http(s)://..., sqlite:///... and postgres" in line(uri)
+    driverless = line("mysql://u:SECRET@127.0.0.1/runs")
+    assert driverless == "mnist12k: error: MLFLOW_TRACKING_URI: mysql needs the package MySQLdb"
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -69,7 +69,7 @@ def browser_page(hosts: set[str | None]) -> Iterator[Page]:
     if browser.PATH is None:
         pytest.skip("Chromium is not installed")
     with browser.chromium() as running:
-        page = running.new_page(viewport={"width": 1800, "height": 1000})
+        page = running.new_page(viewport={"width": 2600, "height": 1000})
         page.set_default_timeout(browser.MILLISECONDS)
         expect.set_options(timeout=browser.MILLISECONDS)
         page.context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
@@ -88,7 +88,13 @@ def page(browser_page: Page, address: str, runs: list[Run]) -> Page:
 def test_the_printed_address_lists_both_runs_with_params_and_metrics(
     page: Page, runs: list[Run]
 ) -> None:
-    for column in ("test/accuracy", "validation/accuracy", "train.recipe", "train.seed"):
+    for column in (
+        "test/accuracy",
+        "test/loss",
+        "validation/accuracy",
+        "train.recipe",
+        "train.seed",
+    ):
         expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
     for run in runs:
         parts = page.locator(f'[role="row"][row-id="{run.info.run_id}"]').all_inner_texts()
@@ -120,10 +126,22 @@ def test_the_charts_begin_with_those_of_training_runs(page: Page, address: str) 
     page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
     expect(page.get_by_text("Training runs", exact=True)).to_be_visible()
     expect(page.get_by_text("Parallel Coordinates")).to_be_visible()
-    titles = ("Training runs", "test/loss", "validation/accuracy", "validation/loss", "train/loss")
+    first = "validation/accuracy vs. test/accuracy"
+    titles = ("Training runs", first, "validation/loss", "train/loss")
     shown = page.inner_text("body")
     assert sorted(titles, key=shown.index) == list(titles)
     assert "hill/" not in shown[: shown.index(titles[-1])]  # the study's charts come after
+
+
+def test_the_description_of_a_run_shows_its_figures(
+    page: Page, address: str, runs: list[Run]
+) -> None:
+    run = runs[0].info
+    path = f"/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    page.goto(address.partition("/#")[0] + path)
+    picture = page.locator("p img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 100
 
 
 @pytest.mark.usefixtures("page")
@@ -170,6 +188,17 @@ def test_in_a_terminal_with_a_screen_a_browser_opens_and_ctrl_c_stops_the_server
     os.close(terminal)
     assert process.returncode == 0
     assert opened.read_text(encoding="utf-8") == output.split()[1]
+
+
+def test_a_port_of_ones_choice_is_used_or_reported_as_taken(published: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = ["mnist12k", "ui", "--port", port]
+        done = subprocess.run(command, cwd=published, capture_output=True, text=True, check=False)
+    assert done.stderr == f"mnist12k: error: --port {port} is in use\n"
+    with started(*command, folder=published) as server:
+        found = server.wait_for(lambda: re.search(r"Runs: (\S+)", server.output())).group(1)
+        assert urlsplit(found).port == int(port)
 
 
 def test_a_server_of_another_process_does_not_count() -> None:

@@ -6,6 +6,7 @@ Imports PyTorch only where something is missing: most often there is nothing to 
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag, ViewType
@@ -20,11 +21,12 @@ from mnist12k.params import Params
 from mnist12k.paths import EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
 from mnist12k.tracking.log_backprop import log_study
 from mnist12k.tracking.log_search import log_search
-from mnist12k.tracking.logged_model import is_as_compared
+from mnist12k.tracking.logged_model import is_as_compared, model_id
 from mnist12k.tracking.registry import register, version_fault
 from mnist12k.tracking.runs import (
     MODEL_MD5,
     create_run,
+    data_sets,
     end_abandoned_runs,
     find_runs,
     is_interrupted,
@@ -32,11 +34,12 @@ from mnist12k.tracking.runs import (
     log_files,
     log_inputs,
     log_metrics,
+    log_model_metrics,
     log_params,
     metric,
     missing_files,
 )
-from mnist12k.tracking.store import connect, one_at_a_time
+from mnist12k.tracking.store import connect, is_local, one_at_a_time
 
 PUBLISHED = "mnist12k.published"  # tag: the digest of the files that a complete run shows
 
@@ -76,6 +79,8 @@ def publish(params: Params) -> list[str]:
     if a file of the training, the evaluation or the study is missing or damaged.
     """
     with one_at_a_time():
+        if not is_local():
+            connect()  # so that a store that fails is reported once
         try:
             if outputs.TUNE_METRICS.exists():
                 log_search(params.search(), only_finished=True)
@@ -146,7 +151,7 @@ def _publish_training(params: Params) -> list[str]:
     tags = {
         MODEL_MD5: file_md5(MODEL),
         "device": metrics.device,
-        "mlflow.note.content": _description(results),
+        "mlflow.note.content": _description(results, run_id),
     }
     if results.evaluation:
         tags[PUBLISHED] = digest
@@ -231,13 +236,20 @@ def _log_evaluation(
     test, predictions = evaluation
     values = test.model_dump(exclude={"model_md5"})
     log_metrics(client, run, [metric(key.replace("_", "/", 1), values[key]) for key in values])
-    level = params.publish.champion_level
-    outcome = register(client, run.info.run_id, model_uri, predictions, level)
+    run_id, level = run.info.run_id, params.publish.champion_level
+    log_model_metrics(client, run_id, model_id(model_uri), data_sets(params.train))
+    tags = {
+        "test_accuracy": f"{test.test_accuracy:.2%}",
+        "test_accuracy_95": f"{test.test_accuracy_low:.2%} to {test.test_accuracy_high:.2%}",
+        "network": params.train.network,
+        "recipe": params.train.recipe,
+    }
+    outcome = register(client, run_id, model_uri, predictions, level, tags)
     return [outcome] if outcome else []
 
 
-def _description(results: Results) -> str:
-    """Return the run's description, in Markdown."""
+def _description(results: Results, run_id: str) -> str:
+    """Return the run's description, in Markdown, with its figures as MLflow's server has them."""
     metrics = results.metrics
     lines = [f"{metrics.epochs} epochs on {metrics.device}, {metrics.seconds:.0f} s."]
     if metrics.validation_accuracy is not None:
@@ -249,8 +261,9 @@ def _description(results: Results) -> str:
             f"{test.test_accuracy_low:.2%} to {test.test_accuracy_high:.2%}."
         )
     text = " ".join(lines)
-    figures = [path for path in results.files() if path.suffix == ".png"]
-    if figures:
-        listed = "\n".join(f"- `{path.parent.name}/{path.name}`" for path in figures)
-        text += f"\n\nFigures among the artifacts:\n\n{listed}"
+    for path in results.files():
+        if path.suffix == ".png":
+            artifact = f"{path.parent.name}/{path.name}"
+            address = f"get-artifact?path={quote(artifact, safe='')}&run_uuid={run_id}"
+            text += f"\n\n![{path.stem.replace('_', ' ')}]({address})"
     return text

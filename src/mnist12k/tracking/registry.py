@@ -1,5 +1,6 @@
 """The registered models, and which version is champion."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,7 +63,12 @@ def compare(challenger: DataFrame, champion: DataFrame) -> Comparison:
 
 
 def register(
-    client: MlflowClient, run_id: str, model_uri: str, predictions: DataFrame, level: float
+    client: MlflowClient,
+    run_id: str,
+    model_uri: str,
+    predictions: DataFrame,
+    level: float,
+    tags: Mapping[str, str],
 ) -> str:
     """Register a run's model; make it champion if it is significantly better.
 
@@ -77,6 +83,7 @@ def register(
             REGISTERED_MODEL,
             model_uri,
             run_id,
+            tags=dict(tags),
             model_id=model_uri.removeprefix("models:/"),
             await_creation_for=0,  # it is ready at once
         )
@@ -89,6 +96,7 @@ def register(
     verdict = retry_on_conflict(lambda: _challenge(client, number, predictions, level))
     accuracy = (predictions["label"] == predictions["prediction"]).mean()
     description = f"Test accuracy {accuracy:.2%}. {verdict}"
+    client.set_model_version_tag(REGISTERED_MODEL, number, "promotion", verdict)
     client.update_model_version(REGISTERED_MODEL, number, description)
     return f"{REGISTERED_MODEL} version {number}: {description}"
 

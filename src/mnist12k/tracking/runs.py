@@ -1,10 +1,14 @@
 """The run of a training: created, filled, shown live, and recognised if it was abandoned."""
 
 import contextlib
+import getpass
+import hashlib
 import os
 import platform
+import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,13 +20,14 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from mnist12k.cnn.settings import Train
+from mnist12k.digits.settings import IDX_FILES, RAW
 from mnist12k.files import is_temporary
-from mnist12k.fingerprint import file_md5, folder_md5, git_state, training_fingerprint
+from mnist12k.fingerprint import file_md5, git_state, training_fingerprint
 from mnist12k.paths import DATA, MODEL
 from mnist12k.processes import is_gone, register_process, this_process
 from mnist12k.tracking.store import BestEffort, connect, retry_on_conflict
@@ -42,6 +47,7 @@ EPOCH_METRICS = {  # the columns of history.csv
     "seconds": "seconds",  # last: an epoch that has it is complete
 }
 BATCH_SIZE = 1000  # metrics per request, MLflow's limit
+COLOURS = ("#1f77b4", "#d95f02", "#2a9d8f", "#c1121f", "#7b5ea7", "#8c564b", "#3a5a40", "#b5838d")
 
 
 @contextmanager
@@ -100,20 +106,59 @@ def create_run(client: MlflowClient, experiment_id: str, settings: Train, starte
     name = os.environ.get("DVC_EXP_NAME") or f"{settings.recipe}-{fingerprint[:7]}"
     tags = {FINGERPRINT: fingerprint, PROCESS: register_process()}
     tags |= {"network": settings.network, "recipe": settings.recipe}
-    run = client.create_run(experiment_id, int(started * 1000), tags | _environment(), name)
+    tags |= {"mlflow.runColor": colour(settings.recipe)} | origin() | _environment()
+    run = client.create_run(experiment_id, int(started * 1000), tags, name)
     log_inputs(client, run, settings)
     return str(run.info.run_id)
 
 
 def log_inputs(client: MlflowClient, run: Run, settings: Train) -> None:
-    """Log a training's parameters and data, as far as its run lacks them."""
+    """Log a training's parameters and data sets, as far as its run lacks them."""
     log_params(client, run, "train", settings.model_dump())
-    if run.inputs is None or not run.inputs.dataset_inputs:
-        source = LocalArtifactDatasetSource(str(DATA))
-        dataset = MetaDataset(source, name="mnist", digest=folder_md5(DATA))  # type: ignore[abstract]
-        context = InputTag("mlflow.data.context", "training")
-        inputs = [DatasetInput(dataset._to_mlflow_entity(), [context])]
+    known = {each.dataset.name for each in run.inputs.dataset_inputs} if run.inputs else set()
+    inputs = [
+        DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        for context, dataset in data_sets(settings).items()
+        if dataset.name not in known
+    ]
+    if inputs:
         retry_on_conflict(lambda: client.log_inputs(run.info.run_id, inputs))
+
+
+def data_sets(settings: Train) -> dict[str, Dataset]:
+    """Return the data sets of a training: training, test, and validation if there is one.
+
+    Their digests are of the images and labels, and of how many are held out.
+    """
+    contexts = {"training": "train", "validation": "train", "test": "t10k"}
+    if not settings.validation_size:
+        del contexts["validation"]
+    found = {}
+    for context, part in contexts.items():
+        files = [DATA / RAW / name for name in IDX_FILES if name.startswith(part)]
+        held_out = settings.validation_size if part == "train" else 0
+        content = f"{held_out} {' '.join(map(file_md5, files))}"
+        digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+        source = LocalArtifactDatasetSource(str(DATA))
+        dataset = MetaDataset(source, name=f"{DATA.name}-{context}", digest=digest)  # type: ignore[abstract]
+        found[context] = dataset._to_mlflow_entity()
+    return found
+
+
+def colour(recipe: str) -> str:
+    """Return the colour of a recipe's runs in charts."""
+    return COLOURS[zlib.crc32(recipe.encode()) % len(COLOURS)]
+
+
+def origin() -> dict[str, str]:
+    """Return the tags that tell who runs what."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        user = "unknown"
+    command = " ".join([Path(sys.argv[0]).stem, *sys.argv[1:]])
+    names = ("mlflow.user", "mlflow.source.name", "mlflow.source.type")
+    return dict(zip(names, (user, command[:200], "LOCAL"), strict=True))
 
 
 def interrupted_run(
@@ -152,7 +197,8 @@ def open_run(
         if is_gone(owner):
             reopen(client, run)
             return run
-    return client.create_run(experiment_id, tags=dict(tags) | {PROCESS: register_process()})
+    own = {PROCESS: register_process()} | origin()
+    return client.create_run(experiment_id, tags=dict(tags) | own)
 
 
 def is_interrupted(run: Run) -> bool:
@@ -247,6 +293,21 @@ def log_metrics(client: MlflowClient, run: Run, metrics: Sequence[Metric]) -> bo
     missing = [each for each in metrics if (each.key, each.step, each.value) not in logged]
     _send(client, run.info.run_id, missing)
     return bool(missing)
+
+
+def log_model_metrics(
+    client: MlflowClient, run_id: str, model_id: str, sets: Mapping[str, Dataset]
+) -> None:
+    """Give a logged model the last test and validation metrics of its run, with their data sets."""
+    known = {each.key for each in client.get_logged_model(model_id).metrics or []}
+    metrics = []
+    for name in sorted(set(client.get_run(run_id).data.metrics) - known):
+        dataset = sets.get(name.partition("/")[0])
+        if dataset is not None and not name.startswith("training"):
+            last = max(client.get_metric_history(run_id, name), key=lambda point: point.step)
+            point = (name, last.value, last.timestamp, last.step)
+            metrics.append(Metric(*point, model_id, dataset.name, dataset.digest, run_id))
+    _send(client, run_id, metrics)
 
 
 def abandoned_runs(client: MlflowClient, experiment_id: str) -> list[Run]:

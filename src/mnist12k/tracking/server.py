@@ -1,5 +1,9 @@
-"""Whether a server answers: found out within seconds, where MLflow retries for minutes."""
+"""Whether a store is of a kind that works here, and whether its server answers within seconds.
 
+MLflow itself retries for minutes.
+"""
+
+import contextlib
 import socket
 import threading
 from urllib.error import HTTPError
@@ -8,10 +12,33 @@ from urllib.request import urlopen
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from mnist12k.errors import UserError, without_passwords
+
 DEADLINE = 10  # seconds, name lookup included
 # SQLAlchemy's names of databases: their ports, and whether their drivers know connect_timeout.
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 TIMEOUTS = {"postgresql", "mysql"}
+
+
+def require_supported(uri: str) -> None:
+    """Raise UserError unless a tracking URI is of a kind that works here, with its driver."""
+    kind = uri.partition("://")[0].partition("+")[0] if "://" in uri else ""
+    if kind in ("http", "https"):
+        return
+    if kind not in (*PORTS, "sqlite"):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI = {without_passwords(uri)} is not supported; allowed: "
+            "http(s)://..., sqlite:///... and postgresql+psycopg://..., or unset it"
+        )
+    with contextlib.suppress(SQLAlchemyError, ValueError):  # reported later
+        try:
+            make_url(uri).get_dialect().import_dbapi()
+        except ModuleNotFoundError as error:
+            hint = "; `pip install '.[postgresql]'` and write postgresql+psycopg://..."
+            raise UserError(
+                f"MLFLOW_TRACKING_URI: {uri.partition('://')[0]} needs the package {error.name}"
+                + (hint if kind == "postgresql" else "")
+            ) from error
 
 
 def require_answer(uri: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mnist12k.errors import UserError, warn, without_passwords
 from mnist12k.files import temporary_folder
 from mnist12k.paths import CHECKPOINTS, store_root
-from mnist12k.tracking.server import require_answer
+from mnist12k.tracking.server import require_answer, require_supported
 
 T = TypeVar("T")
 
@@ -56,7 +56,8 @@ def is_local() -> bool:
 def open_client() -> MlflowClient:
     """Return a client of the store that MLFLOW_TRACKING_URI names, else of the project's SQLite.
 
-    Raises OSError or SQLAlchemyError if a server does not answer within seconds.
+    Raises UserError if it is of a kind that is not supported, and OSError or SQLAlchemyError if a
+    server does not answer within seconds.
     """
     for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
@@ -70,6 +71,7 @@ def open_client() -> MlflowClient:
         _local_uris.add(uri)
     else:
         uri = _from_the_root(os.environ["MLFLOW_TRACKING_URI"])
+        require_supported(uri)
         require_answer(uri)
     mlflow.set_tracking_uri(uri)
     return MlflowClient()

@@ -23,8 +23,9 @@ HOST = "127.0.0.1"
 # A shared view, stored as a tag of the experiment, chooses both.
 VIEW = "mnist12k"
 COLUMNS = [
-    *(f"metrics.`{name}`" for name in ("test/accuracy", "validation/accuracy")),
-    *(f"params.`train.{name}`" for name in ("recipe", "epochs", "seed")),
+    *(f"metrics.`{name}`" for name in ("test/accuracy", "test/loss", "validation/accuracy")),
+    *(f"params.`train.{name}`" for name in ("recipe", "seed", "epochs", "learning_rate")),
+    *(f"params.`train.{name}`" for name in ("schedule", "dropout")),
 ]
 SECTION = "Training runs"
 LINES = {  # metric: scale
@@ -36,8 +37,10 @@ LINES = {  # metric: scale
 STEPS = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
 
 
-def serve() -> None:
+def serve(port: int | None = None) -> None:
     """Serve the store on 127.0.0.1 until Ctrl-C; print the address of the list of runs.
+
+    Without a `port`, it is MLflow's default, 5000, or another that is free.
 
     MLflow's own front page shows traces of language models, and no runs. If MLFLOW_TRACKING_URI
     names a server, only print the address on it. Raises UserError if the server cannot start.
@@ -48,7 +51,7 @@ def serve() -> None:
     if remote.startswith("http"):
         print(without_passwords(remote.rstrip("/") + path))
         return
-    port = _free_port()
+    port = _free_port(port)
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--backend-store-uri", mlflow.get_tracking_uri()),
@@ -74,13 +77,15 @@ def serve() -> None:
     raise UserError(f"the MLflow server ended with exit code {code}")
 
 
-def _free_port() -> int:
-    """Return MLflow's default port, or another free one."""
-    for port in (5000, 0):
+def _free_port(wanted: int | None) -> int:
+    """Return the wanted port, or MLflow's default, or another free one."""
+    for port in (5000, 0) if wanted is None else (wanted,):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             return int(probe.getsockname()[1])
-    raise UserError(f"no port is free on {HOST}")
+    raise UserError(
+        f"no port is free on {HOST}" if wanted is None else f"--port {wanted} is in use"
+    )
 
 
 def _wait_until_listening(server: subprocess.Popen[bytes], port: int) -> bool:
@@ -118,8 +123,13 @@ def _has_screen() -> bool:
 
 def _charts() -> list[dict[str, Any]]:
     """Return the charts of the section `SECTION`, in the format of a shared view."""
+
+    def axis(name: str) -> dict[str, Any]:
+        return {"key": name, "type": "METRIC", "index": 0}
+
     charts: list[dict[str, Any]] = [
-        {"type": "BAR", "metricKey": "test/loss"},  # bars of accuracies near 1 all look the same
+        # Not bars, which begin at 0: those of accuracies near 1 all look the same.
+        {"type": "SCATTER", "xaxis": axis("validation/accuracy"), "yaxis": axis("test/accuracy")},
         *(
             {"type": "LINE", "metricKey": name, "displayName": name, "scaleType": scale} | STEPS
             for name, scale in LINES.items()
