@@ -18,7 +18,7 @@ from mnist12k.paths import PAGE
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-SIZE: ViewportSize = {"width": 1500, "height": 600}
+SIZE: ViewportSize = {"width": 1700, "height": 600}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -30,7 +30,7 @@ def save_runs(page: Page, address: str) -> None:
         button.click()  # of MLflow's assistant, which opens by itself
     page.wait_for_timeout(1000)
     page.screenshot(path=DOCS / "runs.png")
-    page.set_viewport_size({"width": 1500, "height": 1100})
+    page.set_viewport_size({"width": 1700, "height": 1100})
     page.goto(address.replace("/runs?", "/runs?compareRunsMode=CHART&"))
     page.get_by_text("Parallel Coordinates").wait_for()
     page.wait_for_timeout(5000)  # the charts appear one by one
