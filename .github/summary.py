@@ -8,7 +8,9 @@ GitHub shows no pictures there, but draws Mermaid's charts.
 import subprocess
 import sys
 
-import pandas as pd
+from pandas import DataFrame
+
+from mnist12k.outputs import read_history, read_train_metrics
 
 FIGURES = ("loss", "accuracy")
 
@@ -20,7 +22,7 @@ def dvc(*arguments: str) -> str:
     return done.stdout.strip() or "No changes."
 
 
-def chart(title: str, history: pd.DataFrame, columns: list[str]) -> str:
+def chart(title: str, history: DataFrame, columns: list[str]) -> str:
     """Return a line chart over the epochs."""
     values = history[columns].dropna(axis=1)
     margin = 0.05 * float(values.max().max() - values.min().min())
@@ -34,7 +36,7 @@ def chart(title: str, history: pd.DataFrame, columns: list[str]) -> str:
 
 def main(base: str) -> None:
     """Print metrics, parameters and curves."""
-    history = pd.read_csv("reports/train/history.csv")
+    history = read_history(read_train_metrics())
     parts = [
         f"# Compared with {base}",
         "## Metrics",

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from common import DATA, VALIDATION_SIZE
 from ideas import IDEAS, fit_idea
-from scipy import stats
 from torch import nn
 
 from mnist12k.cnn.device import device_name
@@ -26,6 +25,7 @@ from mnist12k.digits.dataset import Digits, load_test_digits, load_training_digi
 from mnist12k.files import read_table, write_table
 from mnist12k.report.markdown import table
 from mnist12k.search.fused import COMMON, fit_fused
+from mnist12k.stages.seeds import mean_with_interval
 
 MOST_AS_ONE = 20  # more gain little, and their results come later
 Task = tuple[str, Train]  # a variant's name, and one training of it
@@ -151,7 +151,7 @@ def on_hold_out(variants: Mapping[str, Train], seeds: Iterable[int]) -> Iterator
     """
     for seed in seeds:
         for name, settings in variants.items():
-            own = {"device": "cpu", "validation_size": VALIDATION_SIZE, "seed": seed}
+            own = {"validation_size": VALIDATION_SIZE, "seed": seed}
             yield name, settings.model_copy(update=own)
 
 
@@ -167,8 +167,8 @@ def comparison(results: pd.DataFrame, base: str, changed: str) -> str:
         interval = ""
         difference = (errors[variant] - errors[base]).dropna()
         if variant != base and len(difference) > 1:
-            half = stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)
-            interval = f"{difference.mean() - half:.1f} to {difference.mean() + half:.1f}"
+            _, low, high = mean_with_interval(difference.tolist())
+            interval = f"{low:.1f} to {high:.1f}"
         loss, mean = own["loss"].mean(), own["errors"].mean()
         rows.append([str(variant), str(len(own)), f"{loss:.4f}", f"{mean:.1f}", interval])
     header = [changed, "trainings", "mean loss", "mean errors", "additional errors, 95 % interval"]

@@ -1,5 +1,6 @@
 """The whole pipeline as a user runs it: a copy of the project, `dvc repro`, a real MLflow store."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from mlflow.entities import Run
 from project import CONTRACT, ROOT, Project
 
 from mnist12k.cnn.model_file import load_network
+from mnist12k.digits.settings import RAW
 from mnist12k.params import load_params
 
 pytestmark = pytest.mark.slow
@@ -86,8 +88,16 @@ def test_the_run_holds_the_test_result_the_data_and_where_it_ran(
     assert tracked.data.metrics["test/accuracy"] == metrics["test_accuracy"]
     assert tracked.data.metrics["test/loss"] == metrics["test_loss"]
     assert tracked.inputs is not None
-    names = {each.dataset.name for each in tracked.inputs.dataset_inputs}
-    assert names == {"mnist-training", "mnist-validation", "mnist-test"}
+    digests = {each.dataset.name: each.dataset.digest for each in tracked.inputs.dataset_inputs}
+    for name, part, held_out in (
+        *(("mnist-training", "train", 100), ("mnist-validation", "train", 100)),
+        ("mnist-test", "t10k", 0),
+    ):
+        files = (f"{part}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+        contents = ((project.root / "data/mnist" / RAW / file).read_bytes() for file in files)
+        md5s = " ".join(hashlib.md5(content).hexdigest() for content in contents)  # noqa: S324
+        assert digests.pop(name) == hashlib.sha256(f"{held_out} {md5s}".encode()).hexdigest()[:32]
+    assert not digests
     assert len(tracked.data.tags["mnist12k.fingerprint"]) == 32
     assert len(tracked.data.tags["mlflow.source.git.commit"]) == 40
     assert tracked.data.tags["version.torch"] == torch.__version__.split("+")[0]

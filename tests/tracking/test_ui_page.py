@@ -92,8 +92,8 @@ def test_the_printed_address_lists_both_runs_with_params_and_metrics(
         "test/accuracy",
         "test/loss",
         "validation/accuracy",
-        "train.recipe",
-        "train.seed",
+        *(f"train.{name}" for name in ("dropout", "epochs", "learning_rate")),
+        *(f"train.{name}" for name in ("recipe", "schedule", "seed")),
     ):
         expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
     for run in runs:

@@ -26,7 +26,6 @@ from mnist12k.tracking.registry import register, version_fault
 from mnist12k.tracking.runs import (
     MODEL_MD5,
     create_run,
-    data_sets,
     end_abandoned_runs,
     find_runs,
     is_interrupted,
@@ -237,7 +236,7 @@ def _log_evaluation(
     values = test.model_dump(exclude={"model_md5"})
     log_metrics(client, run, [metric(key.replace("_", "/", 1), values[key]) for key in values])
     run_id, level = run.info.run_id, params.publish.champion_level
-    log_model_metrics(client, run_id, model_id(model_uri), data_sets(params.train))
+    log_model_metrics(client, run_id, model_id(model_uri))
     tags = {
         "test_accuracy": f"{test.test_accuracy:.2%}",
         "test_accuracy_95": f"{test.test_accuracy_low:.2%} to {test.test_accuracy_high:.2%}",

@@ -295,15 +295,15 @@ def log_metrics(client: MlflowClient, run: Run, metrics: Sequence[Metric]) -> bo
     return bool(missing)
 
 
-def log_model_metrics(
-    client: MlflowClient, run_id: str, model_id: str, sets: Mapping[str, Dataset]
-) -> None:
+def log_model_metrics(client: MlflowClient, run_id: str, model_id: str) -> None:
     """Give a logged model the last test and validation metrics of its run, with their data sets."""
     known = {each.key for each in client.get_logged_model(model_id).metrics or []}
+    run = client.get_run(run_id)
+    assert run.inputs is not None
+    sets = {tag.value: each.dataset for each in run.inputs.dataset_inputs for tag in each.tags}
     metrics = []
-    for name in sorted(set(client.get_run(run_id).data.metrics) - known):
-        dataset = sets.get(name.partition("/")[0])
-        if dataset is not None and not name.startswith("training"):
+    for name in sorted(set(run.data.metrics) - known):
+        if dataset := sets.get(name.partition("/")[0]):
             last = max(client.get_metric_history(run_id, name), key=lambda point: point.step)
             point = (name, last.value, last.timestamp, last.step)
             metrics.append(Metric(*point, model_id, dataset.name, dataset.digest, run_id))
