@@ -127,3 +127,11 @@ def _signal_again(lost: Any) -> None:
         threading.Timer(0.1, signal.pthread_kill, [main, number]).start()
     else:
         sys.__unraisablehook__(lost)
+
+
+def print_line(line: str) -> None:
+    """Print a line at once and as a whole: Ctrl-C cannot come between it and its end.
+
+    `print` writes them apart if Python's output is unbuffered (PYTHONUNBUFFERED).
+    """
+    print(f"{line}\n", end="", flush=True)

@@ -6,6 +6,7 @@ import pytest
 from torch import Tensor
 
 from mnist12k.cnn.history import Step
+from mnist12k.signals import print_line
 from mnist12k.stages.progress import Progress
 
 
@@ -34,3 +35,21 @@ def test_the_bar_shows_losses_and_reads_one_only_when_it_is_drawn(
         progress.on_step(Step(1, step, 0.1, cast(Tensor, loss)))
     assert 1 <= loss.reads <= 10
     assert "loss=0.5000, lr=0.1" in drawn.getvalue()
+
+
+def test_a_line_reaches_unbuffered_output_in_one_piece_which_ctrl_c_cannot_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pieces(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pieces: list[str] = []
+
+        def write(self, text: str) -> int:
+            self.pieces.append(text)
+            return super().write(text)
+
+    output = Pieces()
+    monkeypatch.setattr(sys, "stdout", output)
+    print_line("trial 4 complete")
+    assert [piece for piece in output.pieces if piece] == ["trial 4 complete\n"]

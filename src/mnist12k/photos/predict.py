@@ -17,6 +17,7 @@ from mnist12k.cnn.network import Network, to_unit_range
 from mnist12k.errors import UserError
 from mnist12k.photos.prepare import FORMATS, Grey, prepare, read_grey
 from mnist12k.photos.prepare import FRAME as SIDE
+from mnist12k.signals import print_line
 
 STDIN = "-"
 
@@ -114,14 +115,14 @@ def _print_digit(name: str, probabilities: list[float], *, as_json: bool) -> Non
     probability = probabilities[digit]
     if as_json:
         line = {"file": name, "digit": digit, "probability": probability}
-        print(json.dumps(line | {"probabilities": probabilities}), flush=True)
+        print_line(json.dumps(line | {"probabilities": probabilities}))
     else:
-        print(f"{name}: {digit} ({probability:.1%})", flush=True)
+        print_line(f"{name}: {digit} ({probability:.1%})")
 
 
 def _print_failure(name: str, reason: str, *, as_json: bool) -> None:
     """Print to standard output for programs, in the order of the pictures; else to stderr."""
     if as_json:
-        print(json.dumps({"file": name, "error": reason}), flush=True)
+        print_line(json.dumps({"file": name, "error": reason}))
     else:
         print(f"{name}: {reason}", file=sys.stderr, flush=True)

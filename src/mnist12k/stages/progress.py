@@ -5,6 +5,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mnist12k.cnn.history import Epoch, Step
+from mnist12k.signals import print_line
 
 
 class Progress:
@@ -37,4 +38,4 @@ class Progress:
                 f"  validation loss {epoch.validation_loss:.4f}, "
                 f"accuracy {epoch.validation_accuracy:.2%}"
             )
-        print(f"{line}  {epoch.seconds:.1f} s", flush=True)
+        print_line(f"{line}  {epoch.seconds:.1f} s")

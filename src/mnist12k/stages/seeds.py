@@ -36,7 +36,7 @@ from mnist12k.outputs import (
 from mnist12k.paths import DATA, SEEDS_REPORTS
 from mnist12k.report.figures.model_summary import trace
 from mnist12k.report.figures.seeds import draw_seeds
-from mnist12k.signals import end_with_parent, starting_workers, stop_workers
+from mnist12k.signals import end_with_parent, print_line, starting_workers, stop_workers
 from mnist12k.stages.settings import Seeds
 
 IDENTITIES = SEEDS_REPORTS / "recipes.json"  # what the results were trained by
@@ -90,10 +90,9 @@ def run(settings: Seeds, trainings: Sequence[Train]) -> None:
             results = in_order(pd.concat([results, pd.DataFrame([result])]), trainings)
             write_table(RESULTS, results)
             summarise(results, trainings, images)
-            print(
+            print_line(
                 f"{result.network} by {result.recipe} from seed {result.seed}: "
-                f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s of processor",
-                flush=True,
+                f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s of processor"
             )
 
 

@@ -32,6 +32,7 @@ from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import open_study
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
 from mnist12k.search.worker import run_workers
+from mnist12k.signals import print_line
 
 RANKING = TUNE_REPORTS / "ranking.md"
 
@@ -86,12 +87,12 @@ def run_queue(
     """Run the queued trials and print each result; call `on_finished` after one or several."""
     printed = {trial.number for trial in finished(study)}
     counts = f"{len(printed)} trials finished, {len(queued(study))} to go"
-    print(f"{study.study_name}: {counts}", flush=True)
+    print_line(f"{study.study_name}: {counts}")
 
     def on_change() -> None:
         new = [trial for trial in finished(study) if trial.number not in printed]
         for trial in new:
-            print(result_line(trial), flush=True)
+            print_line(result_line(trial))
             printed.add(trial.number)
         if new:
             on_finished()
