@@ -10,7 +10,7 @@ import sys
 
 from pandas import DataFrame
 
-from mnist12k.outputs import read_history, read_train_metrics
+from mnist12k.outputs import read_history
 
 FIGURES = ("loss", "accuracy")
 
@@ -36,7 +36,7 @@ def chart(title: str, history: DataFrame, columns: list[str]) -> str:
 
 def main(base: str) -> None:
     """Print metrics, parameters and curves."""
-    history = read_history(read_train_metrics())
+    history = read_history()
     parts = [
         f"# Compared with {base}",
         "## Metrics",

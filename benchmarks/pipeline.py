@@ -4,7 +4,7 @@
 
 Runs `dvc repro --force` and `mnist12k publish` in a fresh clone of the last commit, with this
 environment and data. A stage lasts until DVC prints that the next one runs. Training is cut to one
-epoch, whose seconds, from reports/train/metrics.json, are subtracted: what remains is imports, DVC,
+epoch, whose seconds, from reports/train/result.json, are subtracted: what remains is imports, DVC,
 MLflow, files and figures. Then the three commands of `make repro` run again, with nothing to do.
 All of it three times, and the median counts. The machine must be idle.
 """
@@ -23,7 +23,7 @@ from common import DATA, ROOT, command, edit_params, environment, machine, write
 
 from mnist12k.digits.settings import RAW
 from mnist12k.files import read_json
-from mnist12k.outputs import TRAIN_METRICS, TrainMetrics
+from mnist12k.outputs import TRAIN_RESULT, TrainResult
 
 ROUNDS = 3
 NOTHING_TO_DO = (("mnist12k", "repair"), ("dvc", "repro"), ("mnist12k", "publish"))
@@ -59,7 +59,7 @@ def measure(folder: Path) -> dict[str, float]:
     edit_params(folder, {"source: auto": f"source: {DATA / RAW}", "epochs: null": "epochs: 1"})
     spent = seconds_by_stage(folder, "dvc", "repro", "--force")
     spent |= seconds_by_stage(folder, "mnist12k", "publish")
-    epoch = read_json(folder / TRAIN_METRICS, TrainMetrics).seconds
+    epoch = read_json(folder / TRAIN_RESULT, TrainResult).seconds
     spent["train"] -= epoch
     total = sum(spent.values())
     idle = sum(sum(seconds_by_stage(folder, *each).values()) for each in NOTHING_TO_DO)

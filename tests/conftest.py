@@ -16,10 +16,12 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from networks import REFERENCE
 from project import ROOT, Project, copy_workspace, create_project
 from workspace import inside, make_workspace, threads, train_and_evaluate
 
+from mnist12k.cnn.device import be_deterministic
 from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import file_sha256
 from mnist12k.digits.settings import IDX_FILES, RAW
@@ -155,6 +157,15 @@ def project_template(
 def project(project_template: Project, tmp_path: Path) -> Project:
     """A copy of the project after `dvc repro` for one test."""
     return project_template.copy_to(tmp_path / "project")
+
+
+@pytest.fixture
+def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the same bits every time, on an accelerator too."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    be_deterministic()
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -16,6 +16,12 @@ from mlflow.entities import Run
 from mnist12k.files import read_yaml
 
 ROOT = Path(__file__).parents[1]
+TRAINED = (  # the outputs of the stage train
+    "models/cnn.pt",
+    "reports/train/result.json",
+    "reports/train/history.csv",
+    "reports/train/metrics.json",
+)
 CONTRACT = [
     "data/mnist/MNIST/raw/train-images-idx3-ubyte",
     "reports/backprop/losses.csv",
@@ -23,9 +29,11 @@ CONTRACT = [
     "reports/backprop/loss_by_learning_rate.png",
     "reports/train/history.csv",
     "reports/train/metrics.json",
+    "reports/train/result.json",
     "reports/train/model_summary.txt",
     "models/cnn.pt",
     "reports/evaluate/metrics.json",
+    "reports/evaluate/result.json",
     "reports/evaluate/predictions.csv",
     "reports/evaluate/confusion_matrix.png",
 ]

@@ -120,7 +120,7 @@ def test_what_mlflow_lacks_is_named_with_its_repair(published: Params) -> None:
     check = check_published(published)
     assert "has no usable model; mnist12k-cnn has no version of the run that can be" in check.result
     assert check.fix == "`mnist12k publish`"
-    Path("reports/train/metrics.json").unlink()  # another training's workspace
+    Path("reports/train/result.json").unlink()  # another training's workspace
     check = check_published(published)
     assert "version 1, the champion, cannot be loaded" in check.result
     assert check.fix.startswith("`mnist12k promote --version N`")

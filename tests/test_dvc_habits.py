@@ -1,13 +1,17 @@
 """What people who know DVC do with a project: share it, queue, apply and branch experiments."""
 
 import json
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from project import Project, git
 
 from mnist12k.files import read_yaml
 from mnist12k.fingerprint import file_md5
+from mnist12k.outputs import EVALUATE_METRICS, TRAIN_METRICS
+from mnist12k.stages.live import SIGNAL
 
 pytestmark = pytest.mark.slow
 
@@ -16,6 +20,52 @@ def locked_model(project: Project) -> str:
     """Return the model's MD5 by dvc.lock."""
     outs = read_yaml(project.root / "dvc.lock")["stages"]["train"]["outs"]
     return str(next(out["md5"] for out in outs if out["path"] == "models/cnn.pt"))
+
+
+def shown(project: Project, *command: str) -> str:
+    """Return the last line of what DVC shows; lines before it are advice."""
+    return project.run("dvc", *command).strip().splitlines()[-1]
+
+
+def test_a_running_training_is_seen_in_dvcs_metrics_plots_and_experiments(project: Project) -> None:
+    before = project.contents()
+    project.edit("epochs: 2", "epochs: 500")
+    with project.training("dvc", "repro", "train") as process:
+        metrics = json.loads(shown(project, "metrics", "show", "--json"))[""]["data"]
+        plots = json.loads(shown(project, "plots", "show", "--json"))
+        workspace, head = json.loads(shown(project, "exp", "show", "--json"))
+        signalled = int((project.root / SIGNAL).read_text())
+        (training,) = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if "mnist12k" in child.name()
+        ]
+        training.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    accuracy = metrics[str(TRAIN_METRICS)]["data"]["validation_accuracy"]
+    assert 0 < accuracy <= 1
+    assert "errors" not in plots
+    (curve,) = [plot for plot in plots["data"]["loss"] if plot["type"] == "vega"]
+    assert curve["revisions"] == ["workspace"]
+    live = workspace["data"]["metrics"][str(TRAIN_METRICS)]["data"]
+    assert list(live) == ["validation_accuracy"]
+    assert head["data"]["metrics"][str(TRAIN_METRICS)]["data"].keys() == live.keys()
+    assert signalled >= 1
+    assert project.contents() == before  # what is shown of a stopped training does not stay
+
+
+def test_dvc_compares_accuracies_and_nothing_that_tells_runs_apart(project: Project) -> None:
+    project.run("dvc", "exp", "run", "--temp", "-n", "other", "-S", "train.seed=2")
+    rows = project.run("dvc", "exp", "show", "--csv", "--only-changed", "--drop", "models|reports")
+    assert rows.splitlines()[0].split(",") == [
+        *("Experiment", "rev", "typ", "Created"),
+        *("validation_accuracy", "test_accuracy", "train.seed"),
+    ]
+    metrics = json.loads(shown(project, "metrics", "diff", "--json", "other"))
+    assert {path: list(values) for path, values in metrics.items()} == {
+        str(TRAIN_METRICS): ["validation_accuracy"],
+        str(EVALUATE_METRICS): ["test_accuracy"],
+    }
 
 
 def test_a_clone_that_only_pulls_has_the_model_its_run_and_the_champion(
@@ -58,7 +108,7 @@ def test_an_experiment_can_be_applied_and_become_a_branch(project: Project) -> N
     assert file_md5(project.root / "models/cnn.pt") == before
     project.run("dvc", "exp", "apply", "tried")
     assert locked_model(project) == file_md5(project.root / "models/cnn.pt") == tried
-    metrics = json.loads((project.root / "reports/evaluate/metrics.json").read_text("utf-8"))
+    metrics = json.loads((project.root / "reports/evaluate/result.json").read_text("utf-8"))
     assert metrics["model_md5"] == tried
     assert project.run("mnist12k", "publish") == "MLflow is up to date\n"
 

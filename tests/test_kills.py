@@ -179,7 +179,7 @@ def count(project: Project, table: str) -> int:
 
 def the_run(project: Project) -> str:
     """Return the id of the one run of the training in the workspace."""
-    path = project.root / "reports/train/metrics.json"
+    path = project.root / "reports/train/result.json"
     fingerprint = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
     (run,) = [run for run in project.runs() if run.data.tags[FINGERPRINT] == fingerprint]
     return str(run.info.run_id)
@@ -194,7 +194,7 @@ def assert_one_complete_run(project: Project) -> None:
     tops = [run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags]
     assert max(Counter(run.data.tags[FINGERPRINT] for run in tops).values()) == 1
 
-    evaluated = project.root / "reports/evaluate/metrics.json"
+    evaluated = project.root / "reports/evaluate/result.json"
     accuracy = json.loads(evaluated.read_text(encoding="utf-8"))["test_accuracy"]
     assert run.data.metrics["test/accuracy"] == accuracy
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]

@@ -47,7 +47,7 @@ def comment(file: Path) -> None:
 def test_a_change_outside_the_room_leaves_a_training_up_to_date(trained: Project) -> None:
     before = state(trained)
     assert before[0] == "{}"
-    metrics = json.loads((trained.root / "reports/train/metrics.json").read_text("utf-8"))
+    metrics = json.loads((trained.root / "reports/train/result.json").read_text("utf-8"))
     assert metrics["fingerprint"] == before[1].strip()
     for name in OUTSIDE:
         path = trained.root / PACKAGE / name

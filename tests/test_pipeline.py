@@ -16,7 +16,7 @@ import torch
 from conftest import SMALL_TEST
 from drawn_digits import twenty_pictures
 from mlflow.entities import Run
-from project import CONTRACT, ROOT, Project
+from project import CONTRACT, ROOT, TRAINED, Project
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.digits.settings import RAW
@@ -47,7 +47,7 @@ def test_the_second_run_runs_no_stage(project: Project) -> None:
 
 
 def test_predictions_and_metrics_agree(project: Project) -> None:
-    metrics = json.loads((project.root / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.root / "reports/evaluate/result.json").read_text())
     predictions = project.table("reports/evaluate/predictions.csv")
     correct = (predictions["label"] == predictions["prediction"]).sum()
     assert metrics["test_total"] == len(predictions) == SMALL_TEST
@@ -72,7 +72,7 @@ def test_the_run_holds_every_epoch_of_the_history(project: Project, tracked: Run
     for metric, column in {
         "train/loss": "train_loss",
         "validation/accuracy": "validation_accuracy",
-        "learning_rate": "learning_rate",
+        "learning_rate": "train/learning_rate",
     }.items():
         logged = project.client().get_metric_history(tracked.info.run_id, metric)
         assert [(point.step, point.value) for point in sorted(logged, key=lambda p: p.step)] == [
@@ -83,7 +83,7 @@ def test_the_run_holds_every_epoch_of_the_history(project: Project, tracked: Run
 def test_the_run_holds_the_test_result_the_data_and_where_it_ran(
     project: Project, tracked: Run
 ) -> None:
-    metrics = json.loads((project.root / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.root / "reports/evaluate/result.json").read_text())
     assert tracked.info.status == "FINISHED"
     assert tracked.data.metrics["test/accuracy"] == metrics["test_accuracy"]
     assert tracked.data.metrics["test/loss"] == metrics["test_loss"]
@@ -114,7 +114,7 @@ def test_the_run_holds_the_reports(project: Project, tracked: Run) -> None:
         for folder in ("train", "evaluate")
         for file in client.list_artifacts(tracked.info.run_id, folder)
     }
-    assert {"train/history.csv", "train/metrics.json", "train/model_summary.txt"} <= names
+    assert {"train/history.csv", "train/result.json", "train/model_summary.txt"} <= names
     assert {
         "evaluate/confusion_matrix.png",
         "evaluate/predictions.csv",
@@ -236,7 +236,7 @@ def two_trainings(two_trainings_template: Project, tmp_path: Path) -> Project:
 
 
 def runs_in_the_workspace(project: Project) -> list[Run]:
-    figures = json.loads((project.root / "reports/train/metrics.json").read_text())
+    figures = json.loads((project.root / "reports/train/result.json").read_text())
     return [
         run
         for run in project.runs()
@@ -265,7 +265,7 @@ def test_a_training_restored_from_dvcs_cache_is_one_complete_run_in_an_empty_sto
     project = two_trainings
     before = project.contents()
     project.git("restore", "--source=other", "dvc.lock")  # so that DVC sees a change
-    for name in ("models/cnn.pt", "reports/train/history.csv", "reports/train/metrics.json"):
+    for name in TRAINED:
         (project.root / name).unlink()
     (project.root / "mlflow.db").unlink()
     output = project.run("dvc", "repro")

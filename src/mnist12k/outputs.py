@@ -16,9 +16,12 @@ from mnist12k.paths import (
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# A metrics.json is what `dvc exp show` has columns for: what one compares, and nothing else.
 TRAIN_METRICS = TRAIN_REPORTS / "metrics.json"
+TRAIN_RESULT = TRAIN_REPORTS / "result.json"
 HISTORY = TRAIN_REPORTS / "history.csv"
 EVALUATE_METRICS = EVALUATE_REPORTS / "metrics.json"
+EVALUATE_RESULT = EVALUATE_REPORTS / "result.json"
 PREDICTIONS = EVALUATE_REPORTS / "predictions.csv"
 BACKPROP_METRICS = BACKPROP_REPORTS / "metrics.json"
 LOSSES = BACKPROP_REPORTS / "losses.csv"
@@ -51,12 +54,12 @@ VALIDATION = ("validation_loss", "validation_accuracy")  # empty without a hold-
 
 
 class Record(BaseModel):
-    """The content of a metrics.json."""
+    """The content of a result.json or metrics.json."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
-class TrainMetrics(Record):
+class TrainResult(Record):
     """A training: the last epoch's figures, and what identifies it."""
 
     epochs: int = Field(ge=1)
@@ -73,7 +76,7 @@ class TrainMetrics(Record):
     fingerprint: str
 
 
-class EvaluateMetrics(Record):
+class EvaluateResult(Record):
     """The test result of one model; the interval is Wilson's, 95 %."""
 
     test_loss: float
@@ -163,15 +166,18 @@ class TuneMetrics(Record):
     start_validation_accuracy_mean: float | None = None
 
 
-def read_history(metrics: TrainMetrics) -> "DataFrame":
-    """Return the training's epochs, one row each; raise UserError if any is missing."""
+def read_history(trained: TrainResult | None = None) -> "DataFrame":
+    """Return the training's epochs, one row each.
+
+    Raises UserError if there are others than the result of a finished training says.
+    """
     history = read_table(HISTORY, EPOCH_COLUMNS, optional=VALIDATION)
-    if history["epoch"].tolist() != list(range(1, metrics.epochs + 1)):
-        raise damaged(HISTORY, f"it should have the epochs 1 to {metrics.epochs}")
+    if trained and history["epoch"].tolist() != list(range(1, trained.epochs + 1)):
+        raise damaged(HISTORY, f"it should have the epochs 1 to {trained.epochs}")
     return history
 
 
-def read_predictions(metrics: EvaluateMetrics, classes: int) -> "DataFrame":
+def read_predictions(evaluated: EvaluateResult, classes: int) -> "DataFrame":
     """Return one row per test image: index, label, prediction, and the latter's probability.
 
     Labels and predictions are below the number of classes.
@@ -185,8 +191,8 @@ def read_predictions(metrics: EvaluateMetrics, classes: int) -> "DataFrame":
     ):
         raise damaged(PREDICTIONS, "a label, prediction or probability is out of range")
     correct = int((predictions["label"] == predictions["prediction"]).sum())
-    if (len(predictions), correct) != (metrics.test_total, metrics.test_correct):
-        raise damaged(PREDICTIONS, f"its rows do not agree with {EVALUATE_METRICS}")
+    if (len(predictions), correct) != (evaluated.test_total, evaluated.test_correct):
+        raise damaged(PREDICTIONS, f"its rows do not agree with {EVALUATE_RESULT}")
     return predictions
 
 
@@ -239,11 +245,11 @@ def read_finalists() -> "DataFrame":
     return read_table(FINALISTS, {"trial": str, "seed": int, **dict.fromkeys(names, float)})
 
 
-def read_train_metrics() -> TrainMetrics:
+def read_train_result() -> TrainResult:
     """Return the figures of the training in the workspace."""
-    return read_json(TRAIN_METRICS, TrainMetrics)
+    return read_json(TRAIN_RESULT, TrainResult)
 
 
-def read_evaluate_metrics() -> EvaluateMetrics:
+def read_evaluate_result() -> EvaluateResult:
     """Return the test result in the workspace."""
-    return read_json(EVALUATE_METRICS, EvaluateMetrics)
+    return read_json(EVALUATE_RESULT, EvaluateResult)

@@ -41,7 +41,7 @@ def restored_on_failure(stage: str, paths: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if _in_dvc(stage):  # else the outputs are still there
+        if in_dvc(stage):  # else the outputs are still there
             _restore(stage, [path for path in paths if not path.exists()])
         raise
 
@@ -49,7 +49,7 @@ def restored_on_failure(stage: str, paths: Sequence[Path]) -> Iterator[None]:
 def keep_copies(stage: str, paths: Sequence[Path], identity: str) -> None:
     """Keep copies of the outputs of a stage that has done the work with this identity."""
     outputs = {str(path): file_md5(path) for path in paths}
-    last = Last(identity=identity, in_dvc=_in_dvc(stage), locked=_locked(stage), outputs=outputs)
+    last = Last(identity=identity, in_dvc=in_dvc(stage), locked=_locked(stage), outputs=outputs)
     with contextlib.suppress(OSError):  # the stage has succeeded, with copies or without
         for path in paths:
             _write(_copies() / outputs[str(path)], path.read_bytes())
@@ -62,7 +62,7 @@ def restore_finished(stage: str, identity: str) -> bool:
     DVC runs a stage again if it was killed after the stage's end and before it wrote dvc.lock.
     """
     last = _last()
-    if not (last and last.in_dvc and _in_dvc(stage) and last.identity == identity):
+    if not (last and last.in_dvc and in_dvc(stage) and last.identity == identity):
         return False
     if last.outputs == _locked(stage):  # it has them, and was told to run the stage again
         return False
@@ -72,6 +72,11 @@ def restore_finished(stage: str, identity: str) -> bool:
             return False
         _write(Path(name), content)
     return True
+
+
+def in_dvc(stage: str) -> bool:
+    """Return whether DVC runs the stage; its name follows the path of dvc.yaml, if any."""
+    return os.environ.get("DVC_STAGE", "").rpartition(":")[2] == stage
 
 
 def _restore(stage: str, missing: Sequence[Path]) -> None:
@@ -107,11 +112,6 @@ def _locked(stage: str) -> Outputs:
         return {out["path"]: out["md5"] for out in outs}
     except (UserError, KeyError, TypeError):
         return {}
-
-
-def _in_dvc(stage: str) -> bool:
-    """Return whether DVC runs the stage; its name follows the path of dvc.yaml, if any."""
-    return os.environ.get("DVC_STAGE", "").rpartition(":")[2] == stage
 
 
 def _find(path: Path, md5: str) -> bytes | None:

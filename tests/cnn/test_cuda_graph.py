@@ -231,12 +231,12 @@ def test_on_a_cpu_there_is_no_graph() -> None:
 
 @pytest.mark.gpu
 @ABSENT
-def test_on_a_gpu_a_replayed_training_ends_as_close_to_an_unrecorded_one_as_float32_allows(
+@pytest.mark.usefixtures("deterministic")
+def test_on_a_gpu_a_replayed_training_ends_with_the_bits_of_an_unrecorded_one(
     small_training_digits: Digits, recipe: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, _, losses = trained(small_training_digits, recipe, "cuda")
     monkeypatch.setattr("mnist12k.cnn.fit.replayed", lambda step, _: step)
     expected, _, expected_losses = trained(small_training_digits, recipe, "cuda")
-    for name, value in expected.items():
-        torch.testing.assert_close(weights[name], value, rtol=0, atol=0.02)
-    assert losses == pytest.approx(expected_losses, abs=1e-2)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert losses == expected_losses

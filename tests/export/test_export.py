@@ -16,7 +16,7 @@ from mnist12k.export.bundle import export
 from mnist12k.export.model_card import write_model_card
 from mnist12k.export.onnx_file import check_onnx, export_onnx
 from mnist12k.files import write_json
-from mnist12k.outputs import EVALUATE_METRICS, read_evaluate_metrics
+from mnist12k.outputs import EVALUATE_RESULT, read_evaluate_result
 from mnist12k.params import load_params
 from mnist12k.paths import MODEL_CARD, ONNX_MODEL
 
@@ -25,7 +25,7 @@ from mnist12k.paths import MODEL_CARD, ONNX_MODEL
 def test_the_card_has_the_figures_of_the_reports() -> None:
     write_model_card(load_params().train, "MNIST", "cpu")
     card = MODEL_CARD.read_text(encoding="utf-8")
-    metrics = read_evaluate_metrics()
+    metrics = read_evaluate_result()
     accuracy = f"{metrics.test_accuracy:.2%}"
     interval = f"{metrics.test_accuracy_low:.2%} to {metrics.test_accuracy_high:.2%}"
     assert f"| test accuracy | {accuracy} | {interval} |" in card
@@ -37,7 +37,7 @@ def test_the_card_has_the_figures_of_the_reports() -> None:
 
 @pytest.mark.usefixtures("workspace")
 def test_a_card_of_another_model_than_the_evaluated_one_is_refused() -> None:
-    write_json(EVALUATE_METRICS, read_evaluate_metrics().model_dump() | {"model_md5": "0" * 32})
+    write_json(EVALUATE_RESULT, read_evaluate_result().model_dump() | {"model_md5": "0" * 32})
     with pytest.raises(UserError, match="is of another model"):
         write_model_card(load_params().train, "MNIST", "cpu")
 
@@ -90,9 +90,9 @@ def test_an_export_that_fails_replaces_neither_the_onnx_file_nor_the_model_card(
     for path in (ONNX_MODEL, MODEL_CARD):
         path.parent.mkdir(exist_ok=True)
         path.write_text("old")
-    metrics = Path("reports/train/metrics.json")
+    metrics = Path("reports/train/result.json")
     metrics.write_bytes(metrics.read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"^reports/train/metrics.json is damaged"):
+    with pytest.raises(UserError, match=r"^reports/train/result.json is damaged"):
         export(params.train, "MNIST", "cpu")
     assert [path.read_text() for path in (ONNX_MODEL, MODEL_CARD)] == ["old", "old"]
 

@@ -32,14 +32,14 @@ Content = Callable[[bytes, float], bytes]
 
 # What each command reads, with which the whole line must name the damaged file.
 REQUIRED = {
-    "evaluate": ["train/metrics.json", "train/history.csv"],
+    "evaluate": ["train/result.json", "train/history.csv"],
     "report": [
         *("backprop/metrics.json", "backprop/losses.csv", "backprop/hill.csv"),
-        *("train/metrics.json", "train/history.csv"),
-        *("evaluate/metrics.json", "evaluate/predictions.csv"),
+        *("train/result.json", "train/history.csv"),
+        *("evaluate/result.json", "evaluate/predictions.csv"),
     ],
-    "publish": ["train/metrics.json", "train/history.csv", "evaluate/metrics.json"],
-    "export": ["train/metrics.json", "evaluate/metrics.json"],
+    "publish": ["train/result.json", "train/history.csv", "evaluate/result.json"],
+    "export": ["train/result.json", "evaluate/result.json"],
 }
 OPTIONAL = {  # damage to the results of optional studies is a warning
     "report": [
@@ -433,7 +433,7 @@ def check_lock(templates: Templates, damage: Content, place: float, folder: Path
     assert "Running stage" not in project.run("dvc", "repro")
     after = project.contents()
     # A stage that runs again takes other seconds.
-    timed = ("reports/train/history.csv", "reports/train/metrics.json")
+    timed = ("reports/train/history.csv", "reports/train/result.json")
     different = [name for name in before if before[name] != after[name] and name not in timed]
     assert different == [], f"different: {different}"
 

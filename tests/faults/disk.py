@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from project import ROOT
+from project import ROOT, TRAINED
 from tune_command import set_tune
 
 from faults.case import ERROR, WARNING, Case, NotRunError, assert_no_traceback, generator
@@ -18,7 +18,7 @@ from faults.templates import Templates, copy_complete, files_below
 OUTPUTS = {
     "fetch": ("data",),
     "backprop": ("reports/backprop",),
-    "train": ("models", "reports/train/history.csv", "reports/train/metrics.json"),
+    "train": ("models", *TRAINED[1:]),
     "evaluate": ("reports/evaluate", "reports/train/model_summary.txt"),
     "report": ("reports/index.html",),
     "publish": (),

@@ -22,7 +22,7 @@ from tune_command import alive, set_tune
 from faults.case import Case, NotRunError, assert_no_traceback, generator
 from faults.templates import Templates, can_signal_groups
 from mnist12k.files import read_json
-from mnist12k.outputs import TRAIN_METRICS, TrainMetrics
+from mnist12k.outputs import TRAIN_RESULT, TrainResult
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL
 from mnist12k.tracking.runs import FINGERPRINT
 
@@ -236,7 +236,7 @@ def assert_runs(project: Project) -> None:
 
 def assert_one_complete_run(project: Project) -> None:
     """Check the run of the training in the workspace: its epochs, artifacts, model and version."""
-    fingerprint = read_json(project.root / TRAIN_METRICS, TrainMetrics).fingerprint
+    fingerprint = read_json(project.root / TRAIN_RESULT, TrainResult).fingerprint
     (run,) = [run for run in project.runs() if run.data.tags[FINGERPRINT] == fingerprint]
     client, run_id = project.client(), run.info.run_id
     assert run.info.status == "FINISHED"
@@ -254,6 +254,7 @@ def assert_one_complete_run(project: Project) -> None:
         f"{folder}/{path.name}": path.read_bytes()
         for folder in ("train", "evaluate")
         for path in (project.root / "reports" / folder).iterdir()
+        if f"{folder}/{path.name}" not in ("train/metrics.json", "train/.gitignore")
     }
     wrong = [name for name in logged.keys() | reports if logged.get(name) != reports.get(name)]
     assert wrong == [], f"artifacts that are missing or different: {sorted(wrong)}"

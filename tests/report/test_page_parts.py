@@ -8,7 +8,7 @@ from project import ROOT
 
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import git_state
-from mnist12k.outputs import EvaluateMetrics, read_results
+from mnist12k.outputs import EvaluateResult, read_results
 from mnist12k.paths import BEST_PARAMS, SEEDS_REPORTS, TUNE_REPORTS
 from mnist12k.report.page.render import columns, percent, short, words
 from mnist12k.report.page.results import (
@@ -44,7 +44,7 @@ def test_a_percentage_stays_on_the_line_of_its_sign() -> None:
 
 
 def test_both_accuracies_lie_on_one_scale() -> None:
-    evaluated = EvaluateMetrics(
+    evaluated = EvaluateResult(
         test_loss=0.01,
         test_accuracy=0.9963,
         test_correct=9963,

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from networks import REFERENCE, SMALL
 from torch import Tensor, nn
 
 from mnist12k.cnn.architecture import Architecture
-from mnist12k.cnn.device import be_deterministic
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
@@ -74,15 +73,6 @@ def three(params: Params) -> list[Train]:
 def digits(small_training_digits: Digits) -> tuple[Digits, Digits]:
     """200 training images, three batches and a shorter one, and 100 validation images."""
     return split(small_training_digits.subset(torch.arange(300)), VALIDATION)
-
-
-@pytest.fixture
-def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the same bits every time, on an accelerator too."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    be_deterministic()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 class DoubleNetwork(Network):

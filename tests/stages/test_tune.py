@@ -13,7 +13,7 @@ from tune_command import alive, new_folder, read_report, read_until, run, start
 from workspace import inside
 
 from mnist12k.files import read_json, read_yaml, write_table
-from mnist12k.outputs import TRAIN_METRICS, TRIAL_COLUMNS, TUNE_METRICS, TuneMetrics
+from mnist12k.outputs import TRAIN_RESULT, TRIAL_COLUMNS, TUNE_METRICS, TuneMetrics
 from mnist12k.params import load_params
 from mnist12k.search.results import train_command
 from mnist12k.tracking.log_search import log_search
@@ -101,7 +101,7 @@ def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
     assert changed <= {"recipe", "epochs", *point.index}
     assert [line.partition("#")[2] for line in after] == [line.partition("#")[2] for line in before]
     run(folder, "train")
-    metrics = pd.read_json(folder / TRAIN_METRICS, typ="series", precise_float=True)
+    metrics = pd.read_json(folder / TRAIN_RESULT, typ="series", precise_float=True)
     assert metrics["validation_loss"] == best["validation_loss"]
     assert metrics["validation_accuracy"] == best["validation_accuracy"]
 

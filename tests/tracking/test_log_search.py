@@ -120,7 +120,7 @@ def test_a_damaged_search_costs_publish_one_warning(
     content = path.read_bytes()
     end = len(content) - 3 if cut == "within a line" else content[:-1].rindex(b"\n") + 1
     path.write_bytes(content[:end])
-    with pytest.raises(UserError, match=r"reports/train/metrics.json is missing"):  # it continues
+    with pytest.raises(UserError, match=r"reports/train/result.json is missing"):  # it continues
         publish(workspace)
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith(f"mnist12k: warning: {path} is damaged (")

@@ -24,9 +24,9 @@ from mnist12k.files import write_json
 from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import (
     BACKPROP_METRICS,
-    read_evaluate_metrics,
+    read_evaluate_result,
     read_history,
-    read_train_metrics,
+    read_train_result,
 )
 from mnist12k.params import Params, load_params
 from mnist12k.paths import MODEL
@@ -164,7 +164,7 @@ def test_the_logged_model_has_its_metrics_by_data_set(published: Params) -> None
 def test_a_version_has_its_accuracy_and_the_whole_reason_of_its_promotion_as_tags() -> None:
     client, _ = connect()
     version = client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
-    evaluated = read_evaluate_metrics()
+    evaluated = read_evaluate_result()
     assert version.tags["test_accuracy"] == f"{evaluated.test_accuracy:.2%}"
     low, _, high = version.tags["test_accuracy_95"].partition(" to ")
     assert float(low[:-1]) <= 100 * evaluated.test_accuracy <= float(high[:-1])
@@ -190,7 +190,7 @@ def test_a_live_run_and_a_rebuilt_one_show_the_same_curves(trained: Params) -> N
     evaluate.run(trained.evaluate)
     publish(trained)
     (live,) = trainings()
-    for name in ("train/loss", "validation/accuracy", "learning_rate"):
+    for name in ("train/loss", "validation/accuracy", "train/learning_rate"):
         points = connect()[0].get_metric_history(live.info.run_id, name)
         assert [point.step for point in points] == [1, 2]
     connect()[0].delete_run(live.info.run_id)
@@ -245,9 +245,9 @@ def test_a_training_with_other_params_is_not_published() -> None:
     "path",
     [
         "models/cnn.pt",
-        "reports/train/metrics.json",
+        "reports/train/result.json",
         "reports/train/history.csv",
-        "reports/evaluate/metrics.json",
+        "reports/evaluate/result.json",
         "reports/evaluate/predictions.csv",
     ],
 )
@@ -255,7 +255,7 @@ def test_a_training_with_other_params_is_not_published() -> None:
 def test_a_damaged_file_is_named_before_anything_is_logged(
     trained: Params, path: str, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if (path, damage) == ("reports/evaluate/metrics.json", "missing"):
+    if (path, damage) == ("reports/evaluate/result.json", "missing"):
         pytest.skip("not evaluated yet")
     break_file(Path(path), damage)
     with pytest.raises(UserError, match=f"^{path} ") as raised:
@@ -284,14 +284,14 @@ def test_a_damaged_study_is_an_error_after_the_training_is_published(trained: Pa
 
 
 def test_the_evaluation_of_another_model_is_not_logged(trained: Params) -> None:
-    path = Path("reports/evaluate/metrics.json")
-    metrics = read_evaluate_metrics().model_copy(update={"model_md5": "0" * 32})
+    path = Path("reports/evaluate/result.json")
+    metrics = read_evaluate_result().model_copy(update={"model_md5": "0" * 32})
     write_json(path, metrics)
     publish(trained)
     (run,) = trainings()
     client = connect()[0]
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id, "train")}
-    assert artifacts == {"train/history.csv", "train/metrics.json"}
+    assert artifacts == {"train/history.csv", "train/result.json"}
     assert not client.list_artifacts(run.info.run_id, "evaluate")
     assert "test/accuracy" not in run.data.metrics
     assert PUBLISHED not in run.data.tags
@@ -424,10 +424,10 @@ def test_publish_creates_a_run_for_a_model_that_no_run_has(published: Params) ->
 def test_a_resumed_training_continues_the_run_that_was_interrupted(trained: Params) -> None:
     client, experiment_id = connect()
     interrupted = create_run(client, experiment_id, trained.train, time.time())
-    log_epochs(client, interrupted, read_history(read_train_metrics())[:1], time.time())
+    log_epochs(client, interrupted, read_history(read_train_result())[:1], time.time())
     client.set_tag(interrupted, PROCESS, DEAD)
     with live_run(trained.train, resumes=True) as log_epoch:
-        for row in read_history(read_train_metrics()).itertuples(index=False):
+        for row in read_history(read_train_result()).itertuples(index=False):
             log_epoch(Epoch(*row))
     (run,) = trainings()
     assert run.info.run_id == interrupted

@@ -21,7 +21,7 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import to_unit_range
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.errors import UserError
-from mnist12k.outputs import read_evaluate_metrics, read_predictions
+from mnist12k.outputs import read_evaluate_result, read_predictions
 from mnist12k.tracking.registry import load_registered
 from mnist12k.tracking.store import connect
 
@@ -94,7 +94,7 @@ def test_the_served_champion_predicts_as_evaluate_did(
 ) -> None:
     logits = post(server, {"images": images.tolist()})
     with inside(published):
-        predictions = read_predictions(read_evaluate_metrics(), 10)
+        predictions = read_predictions(read_evaluate_result(), 10)
     assert logits.argmax(axis=1).tolist() == predictions["prediction"][:COUNT].tolist()
     assert_logits(logits, published, images)
 

@@ -20,7 +20,7 @@ from workspace import inside, make_workspace
 from mnist12k import cli
 from mnist12k.cnn.model_file import load_network
 from mnist12k.doctor import check_store
-from mnist12k.outputs import read_evaluate_metrics, read_history, read_train_metrics
+from mnist12k.outputs import read_evaluate_result, read_history, read_train_result
 from mnist12k.params import load_params
 from mnist12k.stages import evaluate, train
 from mnist12k.tracking.publish import PUBLISHED, publish
@@ -93,7 +93,7 @@ def warnings_in(output: str) -> Sequence[str]:
 
 def runs_of_training() -> list[Run]:
     """Return the runs of the training in the current folder."""
-    return find_runs(*connect(), read_train_metrics().fingerprint)
+    return find_runs(*connect(), read_train_result().fingerprint)
 
 
 def versions_of(run: Run) -> list[ModelVersion]:
@@ -107,12 +107,12 @@ def assert_complete() -> Run:
     (run,) = runs_of_training()
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
-    history = read_history(read_train_metrics())
+    history = read_history(read_train_result())
     for column, name in EPOCH_METRICS.items():
         points = client.get_metric_history(run.info.run_id, name)
         logged = sorted((point.step, point.value) for point in points)
         assert logged == list(zip(history["epoch"], history[column], strict=True))
-    assert run.data.metrics["test/accuracy"] == read_evaluate_metrics().test_accuracy
+    assert run.data.metrics["test/accuracy"] == read_evaluate_result().test_accuracy
     for stage in ("train", "evaluate"):
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id, stage)}
         assert artifacts == {f"{stage}/{path.name}" for path in Path("reports", stage).iterdir()}

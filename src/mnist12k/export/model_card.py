@@ -11,7 +11,7 @@ from mnist12k.errors import UserError
 from mnist12k.export.robustness import Condition, measure_images, measure_noise
 from mnist12k.files import write_text
 from mnist12k.fingerprint import file_md5
-from mnist12k.outputs import EVALUATE_METRICS, read_evaluate_metrics, read_train_metrics
+from mnist12k.outputs import EVALUATE_RESULT, read_evaluate_result, read_train_result
 from mnist12k.paths import DATA, MODEL, MODEL_CARD
 
 
@@ -20,11 +20,11 @@ def write_model_card(settings: Train, data_set: str, device_name: str) -> None:
 
     Raises UserError if the metrics are missing, damaged, or another model's.
     """
-    training, evaluation = read_train_metrics(), read_evaluate_metrics()
+    training, evaluation = read_train_result(), read_evaluate_result()
     device = pick_device(device_name, "evaluate.device")
     network = load_network(MODEL, device)
     if evaluation.model_md5 != file_md5(MODEL):
-        raise UserError(f"{EVALUATE_METRICS} is of another model; run `dvc repro evaluate`")
+        raise UserError(f"{EVALUATE_RESULT} is of another model; run `dvc repro evaluate`")
     digits = load_test_digits(DATA, network.architecture).to(device)
     environment = Environment(
         loader=PackageLoader("mnist12k.export", ""),

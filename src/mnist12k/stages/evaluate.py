@@ -12,10 +12,11 @@ from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import (
     EVALUATE_METRICS,
+    EVALUATE_RESULT,
     PREDICTIONS,
-    EvaluateMetrics,
+    EvaluateResult,
     read_history,
-    read_train_metrics,
+    read_train_result,
 )
 from mnist12k.paths import DATA, EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
 from mnist12k.report.figures.confusion import confusion_matrix, draw_confusion, draw_mistakes
@@ -26,13 +27,13 @@ from mnist12k.stages.settings import Evaluate
 
 @all_or_none()
 def run(settings: Evaluate) -> None:
-    """Predict every test image; write metrics, predictions, figures and the layer table.
+    """Predict every test image; write results, predictions, figures and the layer table.
 
     In `dvc repro` this is the only stage in which the test images are scored.
     """
     device = pick_device(settings.device, "evaluate.device")
     network = load_network(MODEL, device)
-    history = read_history(read_train_metrics())
+    history = read_history(read_train_result())
     digits = load_test_digits(DATA, network.architecture).to(device)
     logits = predict(network, digits.images, settings.batch_size)
     loss = score(logits, digits.labels).loss
@@ -57,10 +58,11 @@ def run(settings: Evaluate) -> None:
     draw_mistakes(digits.images.cpu(), predictions, classes, EVALUATE_REPORTS / "mistakes.png")
     draw_curves(history, EVALUATE_REPORTS / "curves.png")
     write_text(TRAIN_REPORTS / "model_summary.txt", summarise(network))
+    write_json(EVALUATE_METRICS, {"test_accuracy": correct / total})
     # Last: it vouches for the other files.
     write_json(
-        EVALUATE_METRICS,
-        EvaluateMetrics(
+        EVALUATE_RESULT,
+        EvaluateResult(
             test_loss=loss,
             test_accuracy=correct / total,
             test_correct=correct,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
@@ -19,20 +18,21 @@ from mnist12k.cnn.network import for_images, new_network, parameter_count
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits, load_training_digits, split
 from mnist12k.errors import UserError
-from mnist12k.files import all_or_none, write_json, write_table
+from mnist12k.files import all_or_none, write_json
 from mnist12k.fingerprint import training_fingerprint
-from mnist12k.outputs import HISTORY, TRAIN_METRICS, TrainMetrics
+from mnist12k.outputs import HISTORY, TRAIN_METRICS, TRAIN_RESULT, TrainResult
 from mnist12k.paths import CHECKPOINTS, DATA, MODEL
 from mnist12k.restore import keep_copies, restore_finished, restored_on_failure
+from mnist12k.stages.live import shown_live, write_history
 from mnist12k.stages.progress import Progress
 from mnist12k.threads import sharing_cores
 
-OUTPUTS = (MODEL, HISTORY, TRAIN_METRICS)
+OUTPUTS = (MODEL, TRAIN_RESULT, HISTORY, TRAIN_METRICS)
 Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
 
 
 def run(settings: Train, tracked: Tracked) -> None:
-    """Train; write the model, its history and its metrics.
+    """Train; write the model, its history and its result.
 
     `tracked` gets whether the training resumes, is entered before the first epoch and left when
     every file is written; it yields the function that logs an epoch. An interrupted training
@@ -80,16 +80,18 @@ def _train(
     with sharing_cores(), tracked(settings, bool(completed)) as log_epoch:
         for epoch in completed:
             log_epoch(epoch)
+        with shown_live(completed) as show:
 
-        def on_epoch(epoch: Epoch) -> None:
-            progress.on_epoch(epoch)
-            log_epoch(epoch)
+            def on_epoch(epoch: Epoch) -> None:
+                progress.on_epoch(epoch)
+                show(epoch)
+                log_epoch(epoch)
 
-        on_step = progress.on_step if sys.stderr.isatty() else None
-        history = fit(network, training, validation, settings, on_epoch, on_step, checkpoint)
+            on_step = progress.on_step if sys.stderr.isatty() else None
+            history = fit(network, training, validation, settings, on_epoch, on_step, checkpoint)
 
         last, best = history[-1], best_epoch(history)
-        metrics = TrainMetrics(
+        result = TrainResult(
             epochs=last.epoch,
             train_loss=last.train_loss,
             train_accuracy=last.train_accuracy,
@@ -105,8 +107,8 @@ def _train(
         )
         with all_or_none():
             save_network(network, MODEL)
-            write_table(HISTORY, pd.DataFrame(history))
-            write_json(TRAIN_METRICS, metrics)
+            write_history(history)
+            write_json(TRAIN_RESULT, result)
         keep_copies("train", OUTPUTS, checkpoint.fingerprint)
     checkpoint.remove()
 

@@ -1,6 +1,9 @@
-"""One MLflow run per search, with one child per trial, from the files in reports/tune."""
+"""One MLflow run per search, with a child per trial and per training of a finalist.
+
+From the files in reports/tune."""
 
 import time
+from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -11,11 +14,14 @@ from mnist12k.errors import without_passwords
 from mnist12k.files import damaged, read_json
 from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import (
+    FINALISTS,
     TRIAL_COLUMNS,
     TRIAL_EPOCHS,
     TRIALS,
     TUNE_METRICS,
+    VALIDATION,
     TuneMetrics,
+    read_finalists,
     read_trial_epochs,
     read_trials,
 )
@@ -23,7 +29,9 @@ from mnist12k.paths import TUNE_REPORTS
 from mnist12k.search.digest import study_digest
 from mnist12k.search.settings import SearchSettings
 from mnist12k.tracking.runs import (
+    EPOCH_METRICS,
     FINGERPRINT,
+    LAST_METRIC,
     find_runs,
     log_epochs,
     log_files,
@@ -34,7 +42,7 @@ from mnist12k.tracking.runs import (
 )
 from mnist12k.tracking.store import connect, one_at_a_time
 
-# Tags: a trial's number and state; the MD5 of the trials.csv that a finished search shows.
+# Tags: a trial's number, or a finalist's and its seed, and its state; the MD5 of the trials.csv that a finished search shows.
 TRIAL, STATE, RESULTS = "mnist12k.trial", "optuna.state", "mnist12k.results"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED"}  # MLflow's, by Optuna's state
 
@@ -52,8 +60,9 @@ def log_search(settings: SearchSettings, *, only_finished: bool = False) -> None
     for number, count in zip(trials["trial"], trials["epochs"], strict=True):
         if (epochs["trial"] == number).sum() != count:
             raise damaged(TRIAL_EPOCHS, f"trial {number} should have {count} epochs")
+    finalists = read_finalists() if metrics and FINALISTS.is_file() else None
     if metrics is not None or not only_finished:
-        log_trials(settings, trials, epochs, metrics)
+        log_trials(settings, trials, epochs, metrics, finalists)
 
 
 def log_trials(
@@ -61,10 +70,12 @@ def log_trials(
     trials: pd.DataFrame,
     epochs: pd.DataFrame,
     metrics: TuneMetrics | None = None,
+    finalists: pd.DataFrame | None = None,
 ) -> None:
     """Add trials, and once they have ended the metrics and figures in reports/tune, to a run.
 
-    The columns are those of trials.csv and epochs.csv. Without `metrics`, the search still runs.
+    The columns are those of trials.csv, epochs.csv and finalists.csv. Without `metrics`, the search
+    still runs.
     """
     fingerprint = study_digest(settings)
     histories = {number: epochs[epochs["trial"] == number] for number in trials["trial"]}
@@ -83,15 +94,27 @@ def log_trials(
 
         children = [run for run in runs if run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent_id]
         tags = {FINGERPRINT: fingerprint, MLFLOW_PARENT_RUN_ID: parent_id}
-        # Integers stay integers even if some trials have no such parameter.
-        for _, trial in trials.convert_dtypes().iterrows():
-            number = str(trial["trial"])
+
+        def child(number: str, name: str) -> Run | None:
+            """Open a child's run; return None if it is complete."""
             known = [run for run in children if run.data.tags.get(TRIAL) == number]
             # Set last: a pruned trial is KILLED, as one whose logging was interrupted may be.
-            if not any(STATE in run.data.tags for run in known):
-                named = tags | {TRIAL: number, MLFLOW_RUN_NAME: f"trial {number}"}
-                child = open_run(client, experiment_id, known, named)
-                _log_trial(client, child, trial, histories[trial["trial"]])
+            if any(STATE in run.data.tags for run in known):
+                return None
+            named = tags | {TRIAL: number, MLFLOW_RUN_NAME: name}
+            return open_run(client, experiment_id, known, named)
+
+        # Integers stay integers even if some trials have no such parameter.
+        table = trials.convert_dtypes().set_index("trial", drop=False)
+        for number, trial in table.iterrows():
+            if run := child(str(number), f"trial {number}"):
+                _log_trial(client, run, trial, histories[number])
+        for _, finalist in () if finalists is None else finalists.iterrows():
+            number, seed = finalist["trial"], finalist["seed"]
+            name = "the recipe" if number == "start" else f"trial {number}"
+            if run := child(f"{number} from seed {seed}", f"{name} from seed {seed}"):
+                own = {} if number == "start" else _parameters(table.loc[int(number)])
+                _log_finalist(client, run, finalist, own)
 
         if metrics is not None:
             values = metrics.model_dump(exclude_none=True)
@@ -114,9 +137,23 @@ def _read_metrics(fingerprint: str) -> TuneMetrics | None:
 
 def _log_trial(client: MlflowClient, run: Run, trial: pd.Series, history: pd.DataFrame) -> None:
     run_id, started = run.info.run_id, time.time() - trial["seconds"]
-    parameters = trial.drop(list(TRIAL_COLUMNS)).dropna()
-    log_params(client, run, "train", {str(name): value for name, value in parameters.items()})
-    logged = {point.step for point in client.get_metric_history(run_id, "seconds")}
+    log_params(client, run, "train", _parameters(trial))
+    logged = {point.step for point in client.get_metric_history(run_id, LAST_METRIC)}
     log_epochs(client, run_id, history, started, skip=logged)
     client.update_run(run_id, STATUS[trial["state"]])
     client.set_tag(run_id, STATE, trial["state"])
+
+
+def _log_finalist(
+    client: MlflowClient, run: Run, finalist: pd.Series, parameters: dict[str, Any]
+) -> None:
+    log_params(client, run, "train", parameters | {"seed": finalist["seed"]})
+    figures = [metric(EPOCH_METRICS[name], finalist[name]) for name in VALIDATION]
+    log_metrics(client, run, figures)
+    client.update_run(run.info.run_id, STATUS["complete"])
+    client.set_tag(run.info.run_id, STATE, "complete")
+
+
+def _parameters(trial: pd.Series) -> dict[str, Any]:
+    values = trial.drop(list(TRIAL_COLUMNS)).dropna()
+    return {str(name): value for name, value in values.items()}

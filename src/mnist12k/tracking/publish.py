@@ -16,7 +16,7 @@ from mnist12k import outputs
 from mnist12k.cnn.settings import Train
 from mnist12k.errors import UserError, warn
 from mnist12k.fingerprint import file_md5, training_fingerprint
-from mnist12k.outputs import EvaluateMetrics, TrainMetrics
+from mnist12k.outputs import EvaluateResult, TrainResult
 from mnist12k.params import Params
 from mnist12k.paths import EVALUATE_REPORTS, MODEL, TRAIN_REPORTS
 from mnist12k.tracking.log_backprop import log_study
@@ -24,6 +24,7 @@ from mnist12k.tracking.log_search import log_search
 from mnist12k.tracking.logged_model import is_as_compared, model_id
 from mnist12k.tracking.registry import register, version_fault
 from mnist12k.tracking.runs import (
+    LAST_METRIC,
     MODEL_MD5,
     create_run,
     end_abandoned_runs,
@@ -42,19 +43,19 @@ from mnist12k.tracking.store import connect, is_local, one_at_a_time
 
 PUBLISHED = "mnist12k.published"  # tag: the digest of the files that a complete run shows
 
-Evaluation = tuple[EvaluateMetrics, DataFrame]  # the DataFrame has the predictions
+Evaluation = tuple[EvaluateResult, DataFrame]  # the DataFrame has the predictions
 
 
 class Results(NamedTuple):
     """The training in the workspace, and its evaluation, or None if that is of another model."""
 
-    metrics: TrainMetrics
+    trained: TrainResult
     history: DataFrame
     evaluation: Evaluation | None
 
     def files(self) -> list[Path]:
         """Return the files to log, each to the artifact folder with the name of its folder."""
-        files = [outputs.HISTORY, outputs.TRAIN_METRICS]
+        files = [outputs.HISTORY, outputs.TRAIN_RESULT]
         if self.evaluation:
             files += [*TRAIN_REPORTS.glob("model_summary.txt"), *EVALUATE_REPORTS.iterdir()]
         return sorted(files)
@@ -121,12 +122,12 @@ def faults(client: MlflowClient, experiment_id: str | None, params: Params) -> l
 
 def _publish_training(params: Params) -> list[str]:
     results = read_results(params.train)
-    metrics, digest = results.metrics, results.digest()
+    trained, digest = results.trained, results.digest()
     client, experiment_id = connect()
     done = [f"run {name} was killed" for name in end_abandoned_runs(client, experiment_id)]
     run = _select_run(client, experiment_id, results)
     if run is None:
-        run_id = create_run(client, experiment_id, params.train, metrics.started)
+        run_id = create_run(client, experiment_id, params.train, trained.started)
         run = client.get_run(run_id)
     elif run.info.lifecycle_stage == "deleted":
         client.restore_run(run.info.run_id)
@@ -135,8 +136,8 @@ def _publish_training(params: Params) -> list[str]:
     complete = run.data.tags.get(PUBLISHED) == digest
 
     log_inputs(client, run, params.train)
-    logged = {point.step for point in client.get_metric_history(run_id, "seconds")}
-    log_epochs(client, run_id, results.history, metrics.started, skip=logged)
+    logged = {point.step for point in client.get_metric_history(run_id, LAST_METRIC)}
+    log_epochs(client, run_id, results.history, trained.started, skip=logged)
     files = log_files(client, run, results.files())
     if complete and files:
         done.append(f"run {name} lacked {len(files)} files, which are logged again")
@@ -149,36 +150,36 @@ def _publish_training(params: Params) -> list[str]:
         return done
     tags = {
         MODEL_MD5: file_md5(MODEL),
-        "device": metrics.device,
+        "device": trained.device,
         "mlflow.note.content": _description(results, run_id),
     }
     if results.evaluation:
         tags[PUBLISHED] = digest
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    client.set_terminated(run_id, "FINISHED", int((metrics.started + metrics.seconds) * 1000))
+    client.set_terminated(run_id, "FINISHED", int((trained.started + trained.seconds) * 1000))
     return done if complete else [*done, f"run {name} is complete"]
 
 
 def read_results(settings: Train) -> Results:
     """Read and check every file before anything is logged."""
-    metrics = outputs.read_train_metrics()
-    if metrics.fingerprint != training_fingerprint(settings):
+    trained = outputs.read_train_result()
+    if trained.fingerprint != training_fingerprint(settings):
         raise UserError(
             f"params.yaml, the data or the code has changed since {MODEL} was trained; "
             "run `dvc repro` first"
         )
-    history = outputs.read_history(metrics)
-    if outputs.EVALUATE_METRICS.exists():
-        test = outputs.read_evaluate_metrics()
+    history = outputs.read_history(trained)
+    if outputs.EVALUATE_RESULT.exists():
+        test = outputs.read_evaluate_result()
         if MODEL.is_file() and test.model_md5 == file_md5(MODEL):
             classes = settings.architecture.classes
-            return Results(metrics, history, (test, outputs.read_predictions(test, len(classes))))
+            return Results(trained, history, (test, outputs.read_predictions(test, len(classes))))
     import torch
 
     from mnist12k.cnn.model_file import load_network
 
     load_network(MODEL, torch.device("cpu"))  # raises UserError if it is missing or damaged
-    return Results(metrics, history, None)
+    return Results(trained, history, None)
 
 
 def _select_run(client: MlflowClient, experiment_id: str, results: Results) -> Run | None:
@@ -186,7 +187,7 @@ def _select_run(client: MlflowClient, experiment_id: str, results: Results) -> R
 
     A run in the trash is returned only if no other one has the model.
     """
-    fingerprint, digest, model = results.metrics.fingerprint, results.digest(), file_md5(MODEL)
+    fingerprint, digest, model = results.trained.fingerprint, results.digest(), file_md5(MODEL)
     runs = find_runs(client, experiment_id, fingerprint)
     removed = find_runs(client, experiment_id, fingerprint, ViewType.DELETED_ONLY)
     candidates = [
@@ -249,10 +250,10 @@ def _log_evaluation(
 
 def _description(results: Results, run_id: str) -> str:
     """Return the run's description, in Markdown, with its figures as MLflow's server has them."""
-    metrics = results.metrics
-    lines = [f"{metrics.epochs} epochs on {metrics.device}, {metrics.seconds:.0f} s."]
-    if metrics.validation_accuracy is not None:
-        lines.append(f"Validation accuracy **{metrics.validation_accuracy:.2%}**.")
+    trained = results.trained
+    lines = [f"{trained.epochs} epochs on {trained.device}, {trained.seconds:.0f} s."]
+    if trained.validation_accuracy is not None:
+        lines.append(f"Validation accuracy **{trained.validation_accuracy:.2%}**.")
     if results.evaluation:
         test, _ = results.evaluation
         lines.append(

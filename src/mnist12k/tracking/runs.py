@@ -39,13 +39,14 @@ if TYPE_CHECKING:  # it imports PyTorch, which takes seconds
 FINGERPRINT, MODEL_MD5, PROCESS = "mnist12k.fingerprint", "mnist12k.model", "mnist12k.process"
 VERSIONS = ("dvc", "mlflow", "numpy", "torch", "torchvision")
 EPOCH_METRICS = {  # the columns of history.csv
-    "learning_rate": "learning_rate",
+    "learning_rate": "train/learning_rate",
     "train_loss": "train/loss",
     "train_accuracy": "train/accuracy",
     "validation_loss": "validation/loss",
     "validation_accuracy": "validation/accuracy",
-    "seconds": "seconds",  # last: an epoch that has it is complete
+    "seconds": "train/seconds",
 }
+LAST_METRIC = EPOCH_METRICS["seconds"]  # an epoch that has it is complete
 BATCH_SIZE = 1000  # metrics per request, MLflow's limit
 COLOURS = ("#1f77b4", "#d95f02", "#2a9d8f", "#c1121f", "#7b5ea7", "#8c564b", "#3a5a40", "#b5838d")
 
@@ -66,7 +67,7 @@ def live_run(settings: Train, resumes: bool = False) -> Iterator[Callable[["Epoc
         end_abandoned_runs(client, experiment_id)
         run = interrupted_run(client, experiment_id, settings, resumes)
         run_id = run or create_run(client, experiment_id, settings, started)
-        logged.update(point.step for point in client.get_metric_history(run_id, "seconds"))
+        logged.update(point.step for point in client.get_metric_history(run_id, LAST_METRIC))
         monitor = SystemMetricsMonitor(run_id)
         monitor.start()
         return client, run_id, monitor
@@ -169,7 +170,7 @@ def interrupted_run(
     A training that does not resume continues only a run without epochs.
     """
     for run in find_runs(client, experiment_id, training_fingerprint(settings)):
-        if is_interrupted(run) and (resumes or "seconds" not in run.data.metrics):
+        if is_interrupted(run) and (resumes or LAST_METRIC not in run.data.metrics):
             reopen(client, run)
             log_inputs(client, run, settings)
             return str(run.info.run_id)

@@ -32,7 +32,7 @@ LINES = {  # metric: scale
     "validation/accuracy": "linear",
     "validation/loss": "log",
     "train/loss": "log",
-    "learning_rate": "linear",
+    "train/learning_rate": "linear",
 }
 STEPS = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
 

@@ -39,7 +39,7 @@ def build(
     warning on stderr if their files are damaged. Raises UserError if another file is missing or
     damaged.
     """
-    trained, evaluated = outputs.read_train_metrics(), outputs.read_evaluate_metrics()
+    trained, evaluated = outputs.read_train_result(), outputs.read_evaluate_result()
     history = columns(outputs.read_history(trained))
     network = load_network(MODEL, torch.device("cpu"))
     classes = network.architecture.classes
@@ -74,7 +74,7 @@ def build(
 
 
 def _provenance(
-    train: Train, fetch: Fetch, trained: outputs.TrainMetrics, evaluated: outputs.EvaluateMetrics
+    train: Train, fetch: Fetch, trained: outputs.TrainResult, evaluated: outputs.EvaluateResult
 ) -> dict[str, dict[str, Any]]:
     """Return how the results were obtained: names and values by heading."""
     state = git_state()

@@ -33,7 +33,7 @@ class Accuracy(NamedTuple):
     dots: Sequence[float] = ()
 
 
-def result(evaluated: outputs.EvaluateMetrics, data_set: str) -> Content:
+def result(evaluated: outputs.EvaluateResult, data_set: str) -> Content:
     """Return the test accuracies of the network and, for MNIST, the write-up, and their scale."""
     low, high = evaluated.test_accuracy_low, evaluated.test_accuracy_high
     rows = [Accuracy("this network", evaluated.test_accuracy, low, high)]
