@@ -10,7 +10,7 @@ from workspace import DEAD, inside, make_workspace, search_metrics
 from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.files import write_json, write_table
-from mnist12k.outputs import TRIAL_EPOCHS, TRIALS, TUNE_METRICS
+from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.params import Params, load_params
 from mnist12k.search.digest import study_digest
 from mnist12k.tracking.log_search import STATE, TRIAL, log_search
@@ -75,6 +75,43 @@ def test_a_search_is_a_parent_with_one_child_per_trial(workspace: Params) -> Non
     assert pruned.data.params == {"train.learning_rate": "1e-05", "train.schedule": "linear"}
     curve = connect()[0].get_metric_history(complete.info.run_id, "validation/loss")
     assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0)]
+
+
+def test_each_training_of_a_finalist_is_a_child_with_its_point_and_seed(workspace: Params) -> None:
+    rows = {
+        "trial": ["start", "0"],
+        "seed": [2, 2],
+        "validation_loss": [0.3, 0.25],
+        "validation_accuracy": [0.9, 0.91],
+    }
+    write_table(FINALISTS, pd.DataFrame(rows))
+    log_search(workspace.search())
+    log_search(workspace.search())  # adds nothing
+    parent, children = logged_runs()
+    finalist, recipe = [run for run in children if "seed" in run.data.tags[TRIAL]]
+    assert len(children) == len(EPOCHS) + 2
+    assert (finalist.info.run_name, recipe.info.run_name) == (
+        "trial 0 from seed 2",
+        "the recipe from seed 2",
+    )
+    assert finalist.data.metrics == {"validation/loss": 0.25, "validation/accuracy": 0.91}
+    assert finalist.data.params == {
+        "train.learning_rate": "0.125",
+        "train.schedule": "step",
+        "train.step_size": "2",
+        "train.seed": "2",
+    }
+    assert recipe.data.params == {"train.seed": "2"}
+    assert {run.info.status for run in (finalist, recipe)} == {"FINISHED"}
+    assert recipe.data.tags[MLFLOW_PARENT_RUN_ID] == parent.info.run_id
+
+
+def test_a_finalist_that_is_no_trial_is_named(workspace: Params) -> None:
+    text = "trial,seed,validation_loss,validation_accuracy\n7,2,0.3,0.9\n"
+    FINALISTS.parent.mkdir(exist_ok=True)
+    FINALISTS.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=f"^{FINALISTS} is damaged .a trial is not in {TRIALS}"):
+        log_search(workspace.search())
 
 
 def test_an_interrupted_child_is_completed(workspace: Params) -> None:

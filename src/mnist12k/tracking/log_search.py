@@ -1,6 +1,7 @@
 """One MLflow run per search, with a child per trial and per training of a finalist.
 
-From the files in reports/tune."""
+From the files in reports/tune.
+"""
 
 import time
 from typing import Any
@@ -42,7 +43,8 @@ from mnist12k.tracking.runs import (
 )
 from mnist12k.tracking.store import connect, one_at_a_time
 
-# Tags: a trial's number, or a finalist's and its seed, and its state; the MD5 of the trials.csv that a finished search shows.
+# Tags: a trial's number, or a finalist's and its seed; its state; the MD5 of the trials.csv that a
+# finished search shows.
 TRIAL, STATE, RESULTS = "mnist12k.trial", "optuna.state", "mnist12k.results"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED"}  # MLflow's, by Optuna's state
 
@@ -61,6 +63,9 @@ def log_search(settings: SearchSettings, *, only_finished: bool = False) -> None
         if (epochs["trial"] == number).sum() != count:
             raise damaged(TRIAL_EPOCHS, f"trial {number} should have {count} epochs")
     finalists = read_finalists() if metrics and FINALISTS.is_file() else None
+    known = {"start", *trials["trial"].astype(str)}
+    if finalists is not None and not known.issuperset(finalists["trial"]):
+        raise damaged(FINALISTS, f"a trial is not in {TRIALS}")
     if metrics is not None or not only_finished:
         log_trials(settings, trials, epochs, metrics, finalists)
 
@@ -104,17 +109,18 @@ def log_trials(
             named = tags | {TRIAL: number, MLFLOW_RUN_NAME: name}
             return open_run(client, experiment_id, known, named)
 
+        points: dict[str, dict[str, Any]] = {"start": {}}
         # Integers stay integers even if some trials have no such parameter.
-        table = trials.convert_dtypes().set_index("trial", drop=False)
-        for number, trial in table.iterrows():
-            if run := child(str(number), f"trial {number}"):
-                _log_trial(client, run, trial, histories[number])
+        for _, trial in trials.convert_dtypes().iterrows():
+            number = str(trial["trial"])
+            points[number] = _parameters(trial)
+            if run := child(number, f"trial {number}"):
+                _log_trial(client, run, trial, histories[trial["trial"]])
         for _, finalist in () if finalists is None else finalists.iterrows():
             number, seed = finalist["trial"], finalist["seed"]
             name = "the recipe" if number == "start" else f"trial {number}"
             if run := child(f"{number} from seed {seed}", f"{name} from seed {seed}"):
-                own = {} if number == "start" else _parameters(table.loc[int(number)])
-                _log_finalist(client, run, finalist, own)
+                _log_finalist(client, run, finalist, points[number])
 
         if metrics is not None:
             values = metrics.model_dump(exclude_none=True)

@@ -1,0 +1,71 @@
+"""The commands in README.md and docs/ do what a reader who types them expects, page by page."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from drawn_digits import twenty_pictures
+from project import ROOT, Project, git
+from tune_command import set_tune
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="the documents are for a POSIX shell"),
+]
+BLOCK = re.compile(r"^(<!-- not run .*-->\n)?```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# The environment that runs the tests has everything, and nobody is there to press Ctrl-C.
+REPLACED = {
+    "make install": ":",
+    ". .venv/bin/activate": ":",
+    "pip install '.[export]'": ":",
+    "make tune": "mnist12k tune",
+    "make ui": "timeout 60 mnist12k ui || test $? -eq 124",
+}
+# What a page's commands print at least.
+PRINTED = {
+    "README.md": ["train.network", "backprop.preset"],
+    "compare-runs.md": ["more-dropout", "MLflow is up to date"],
+    "networks.md": ["on cpu"],
+    "search.md": ["train it with: dvc exp run", "diff --git a/params.yaml"],
+    "serve.md": ["7-drawn", "predictions", "cnn.onnx"],
+    "share-results.md": ["is complete", "Runs: http://127.0.0.1:"],
+}
+
+
+def commands(page: Path) -> str:
+    """Return the page's commands as one script."""
+    parts = []
+    for left_out, language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if not left_out:
+            parts.append(f"python - <<'END'\n{code}END\n" if language == "python" else code)
+    return "".join(parts)
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_page_with_commands_is_known() -> None:
+    assert {path.name for path in PAGES if commands(path)} == set(PRINTED)
+
+
+@pytest.mark.parametrize("page", [path for path in PAGES if commands(path)], ids=lambda p: p.name)
+def test_the_commands_of_a_page_work_in_their_order(
+    page: Path, project: Project, tmp_path: Path
+) -> None:
+    project.git("branch", "-M", "main")
+    git(tmp_path, "clone", "-q", "--bare", str(project.root), "server.git")
+    project.git("remote", "add", "origin", str(tmp_path / "server.git"))
+    project.git("push", "-qu", "origin", "main")
+    (project.root / "scans").mkdir()
+    pictures = twenty_pictures(project.root / "scans")
+    photo = next(name for name in pictures if name.endswith(".jpg"))
+    (project.root / "scans" / photo).rename(project.root / "photo.jpg")
+    set_tune(project.root, trials=2, finalists=1, finalist_seeds=2, workers=1, pruner="none")
+    script = commands(page)
+    places = {"/srv/mnist12k": tmp_path / "storage", "ADDRESS": tmp_path / "server.git"}
+    for text, replacement in (REPLACED | places).items():
+        script = script.replace(text, str(replacement))
+    project.variables |= {"GIT_COMMITTER_NAME": "t", "EMAIL": "t@t", "COLUMNS": "100"}
+    output = project.run("bash", "-euo", "pipefail", "-c", script)
+    assert [text for text in PRINTED[page.name] if text not in output] == []
