@@ -20,6 +20,7 @@ from project import CONTRACT, ROOT, TRAINED, Project
 
 from mnist12k.cnn.model_file import load_network
 from mnist12k.digits.settings import RAW
+from mnist12k.files import read_yaml
 from mnist12k.params import load_params
 
 pytestmark = pytest.mark.slow
@@ -59,11 +60,17 @@ def test_predictions_and_metrics_agree(project: Project) -> None:
 def test_the_run_holds_every_parameter_under_its_name_in_params_yaml(
     project: Project, tracked: Run
 ) -> None:
-    params = load_params(project.root / "params.yaml")
+    path = project.root / "params.yaml"
+    params = load_params(path)
+    sections = {
+        "train": params.train.model_dump(exclude={"architecture"}),
+        "evaluate": params.evaluate.model_dump(),
+        "networks.reference": read_yaml(path)["networks"]["reference"],
+    }
     assert tracked.data.params == {
         f"{section}.{name}": str(value)
-        for section in ("train", "evaluate")
-        for name, value in getattr(params, section).model_dump().items()
+        for section, values in sections.items()
+        for name, value in values.items()
     }
 
 
@@ -72,7 +79,7 @@ def test_the_run_holds_every_epoch_of_the_history(project: Project, tracked: Run
     for metric, column in {
         "train/loss": "train_loss",
         "validation/accuracy": "validation_accuracy",
-        "learning_rate": "train/learning_rate",
+        "train/learning_rate": "learning_rate",
     }.items():
         logged = project.client().get_metric_history(tracked.info.run_id, metric)
         assert [(point.step, point.value) for point in sorted(logged, key=lambda p: p.step)] == [

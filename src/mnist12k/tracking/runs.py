@@ -115,7 +115,12 @@ def create_run(client: MlflowClient, experiment_id: str, settings: Train, starte
 
 def log_inputs(client: MlflowClient, run: Run, settings: Train) -> None:
     """Log a training's parameters and data sets, as far as its run lacks them."""
-    log_params(client, run, "train", settings.model_dump())
+    log_params(client, run, "train", settings.model_dump(exclude={"architecture"}))
+    # Short, since the page that compares runs shows every value whole.
+    layers = settings.architecture.model_dump(
+        mode="json", include={"blocks", "head"}, exclude_defaults=True
+    )
+    log_params(client, run, f"networks.{settings.network}", layers)
     known = {each.dataset.name for each in run.inputs.dataset_inputs} if run.inputs else set()
     inputs = [
         DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
