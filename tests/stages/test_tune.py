@@ -115,7 +115,9 @@ def test_the_printed_command_trains_with_best_params(searched: Path) -> None:
     assert train_command(best) == command
 
 
-def test_mlflow_has_one_run_per_search_with_one_child_per_trial(searched: Path) -> None:
+def test_mlflow_has_one_run_per_search_with_a_child_per_trial_and_training_of_a_finalist(
+    searched: Path,
+) -> None:
     with inside(searched):
         client, experiment_id = connect()
         runs = client.search_runs([experiment_id])
@@ -127,9 +129,14 @@ def test_mlflow_has_one_run_per_search_with_one_child_per_trial(searched: Path) 
         assert {"tune/history.png", "tune/slice.png", "tune/best_params.yaml"} <= artifacts
         assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
         trials = read_report(searched, "trials.csv").set_index("trial")
-        assert {run.data.tags["mnist12k.trial"] for run in children} == set(trials.index)
-        for run in children:
-            trial = trials.loc[run.data.tags["mnist12k.trial"]]
+        finalists = read_report(searched, "finalists.csv")
+        by_name = {run.data.tags["mnist12k.trial"]: run for run in children}
+        of_finalists = (finalists["trial"] + " from seed " + finalists["seed"].astype(str)).tolist()
+        assert set(by_name) == {*trials.index, *of_finalists}
+        for name, loss in zip(of_finalists, finalists["validation_loss"], strict=True):
+            assert by_name[name].data.metrics["validation/loss"] == loss
+        for number, trial in trials.iterrows():
+            run = by_name[str(number)]
             assert float(run.data.params["train.learning_rate"]) == trial["learning_rate"]
             curve = client.get_metric_history(run.info.run_id, "validation/loss")
             assert [point.step for point in curve] == [1, 2, 3]
@@ -153,7 +160,7 @@ def test_mlflow_shows_a_pruned_trial_as_killed(searched: Path, tmp_path: Path) -
         client: MlflowClient
         client, experiment_id = connect()
         runs = client.search_runs([experiment_id])
-        assert len(runs) == 1 + 6
+        assert len(runs) == 1 + 6 + len(read_report(folder, "finalists.csv"))
         (pruned,) = [run for run in runs if run.data.tags.get("optuna.state") == "pruned"]
         assert pruned.info.status == "KILLED"
 
