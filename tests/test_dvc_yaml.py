@@ -20,7 +20,7 @@ STAGES: dict[str, dict[str, Any]] = {
 NEUTRAL = {
     *("errors", "failures", "files", "fingerprint", "outputs", "paths", "processes", "restore"),
     *("repairs", "signals", "streams", "threads"),
-    *("digits.settings", "stages.progress", "stages.settings", "report.markdown"),
+    *("digits.settings", "stages.live", "stages.progress", "stages.settings", "report.markdown"),
 }
 REDRAWN = {"seeds", "tune"}
 
