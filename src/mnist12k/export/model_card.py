@@ -18,7 +18,7 @@ from mnist12k.paths import DATA, MODEL, MODEL_CARD
 def write_model_card(settings: Train, data_set: str, device_name: str) -> None:
     """Evaluate models/cnn.pt on changed test images, and write its card; half a minute on a core.
 
-    Raises UserError if the metrics are missing, damaged, or another model's.
+    Raises UserError if the results are missing, damaged, or another model's.
     """
     training, evaluation = read_train_result(), read_evaluate_result()
     device = pick_device(device_name, "evaluate.device")
