@@ -16,7 +16,7 @@ from workspace import FOREIGN, inside, make_workspace
 from mnist12k.params import load_params
 from mnist12k.search.settings import SearchSettings
 
-SMALL = {"trials": 6, "finalists": 2, "finalist_seeds": 2, "workers": 1, "pruner": "none"}
+SMALL = {"trials": 6, "finalists": 2, "finalist_budget": 12, "workers": 1, "pruner": "none"}
 
 
 def new_folder(folder: Path, idx_folder: Path, **tune: object) -> Path:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import cloup
 
 from mnist12k.commands import Commands, run_command
@@ -133,23 +134,26 @@ def seeds() -> None:
 
 
 @mnist12k.command(section=SEARCH)
-@cloup.option("--apply", is_flag=True, help="Do not search, but write the winner to params.yaml.")
-def tune(apply: bool) -> None:
+@cloup.option("--apply", is_flag=True, help="Do not search, but write its best to params.yaml.")
+@cloup.option("--force", is_flag=True, help="With --apply: even if it is not shown to be better.")
+def tune(apply: bool, force: bool) -> None:
     """Search for better hyperparameters.
 
     Trains variants of a recipe within the space in the section tune of params.yaml, compares them
-    on the hold-out set, trains the best again from fresh seeds, and writes reports/tune. Takes a
-    quarter of an hour on two cores; an interrupted search resumes.
+    on the hold-out set, and says whether the best one beats the recipe from fresh seeds. Writes
+    reports/tune. Takes half an hour on two cores; an interrupted search resumes.
     """
-    from mnist12k.search.results import apply_best
+    from mnist12k.search.best import apply_best
     from mnist12k.stages.tune import run
     from mnist12k.tracking.log_search import log_search, log_trials
     from mnist12k.tracking.store import BestEffort
 
     settings = load().search()
     if apply:
-        apply_best(BEST_PARAMS, PARAMS)
+        apply_best(BEST_PARAMS, PARAMS, force=force)
         return
+    if force:
+        raise click.UsageError("--force needs --apply")
     best_effort = BestEffort()
     run(settings, lambda *tables: best_effort(lambda: log_trials(settings, *tables)))
     best_effort(lambda: log_search(settings))

@@ -14,8 +14,12 @@ from mnist12k.digits.settings import Fetch
 from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
-from mnist12k.search.settings import NETWORK, SearchSettings, Tune
-from mnist12k.search.space import corners, parse_space
+from mnist12k.search.settings import NETWORK, SearchSettings, Tune, is_integer
+from mnist12k.search.space import (
+    corners,
+    parse_space,
+    whole_steps,
+)
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
 
@@ -81,6 +85,7 @@ class Params(Section):
     def _space_holds_valid_recipes(self) -> Self:
         try:
             space = parse_space(self.tune.space)
+            whole_steps(space, is_integer)
         except ValueError as error:
             raise ValueError(f"tune.space: {error}") from error
         search = self._search()

@@ -18,6 +18,7 @@ from workspace import ELSEWHERE, inside
 from mnist12k.errors import without_passwords
 from mnist12k.params import load_params
 from mnist12k.search import study as study_module
+from mnist12k.search.plan import plan
 from mnist12k.search.queue import PROCESS, fill_queue, queued
 from mnist12k.search.study import open_study
 
@@ -42,7 +43,7 @@ def opened(folder: Path) -> Iterator[optuna.Study]:
         settings = load_params().search()
         study = open_study(settings)
         try:
-            fill_queue(study, settings.tune)
+            fill_queue(study, plan(settings))
             yield study
         finally:
             study._storage.remove_session()

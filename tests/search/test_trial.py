@@ -8,9 +8,9 @@ from tune_command import with_tune
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.params import Params
 from mnist12k.search.queue import enqueue
-from mnist12k.search.settings import SearchSettings
+from mnist12k.search.settings import SearchSettings, is_integer
 from mnist12k.search.space import parse_space, with_lists
-from mnist12k.search.trial import NotQueued, epochs_of, is_integer, run_trial, suggest
+from mnist12k.search.trial import NotQueued, epochs_of, run_trial, suggest
 
 
 @pytest.fixture

@@ -1,26 +1,29 @@
-"""The study: its identity, storage, sampler and pruner."""
+"""The study: its identity and its storage."""
 
+import uuid
 import warnings
 
-import numpy as np
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage, RDBStorage
 
-from mnist12k.errors import UserError, without_passwords
+from mnist12k.cnn.device import pick_device
+from mnist12k.errors import UserError, warn, without_passwords
 from mnist12k.paths import store_root
-from mnist12k.search.digest import study_digest
+from mnist12k.search.digest import digest_of, study_digest
 from mnist12k.search.journal import open_journal
-from mnist12k.search.queue import GRACE, queued, retry
-from mnist12k.search.settings import SearchSettings, Tune
+from mnist12k.search.queue import GRACE, finished, retry
+from mnist12k.search.samplers import new_pruner, not_searched
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import parse_space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the stage prints one line per trial
 # Grouped TPE, the Wilcoxon pruner, heartbeats, Matplotlib plots: experimental, but tested here.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 JOURNAL = "optuna.journal"
-DIGEST = "mnist12k.digest"  # user attribute of a study
+# User attributes of a study: what identifies its inputs, and this search of them; who chose points.
+DIGEST, SEARCH, CHOSEN_BY = "mnist12k.digest", "mnist12k.search", "mnist12k.chosen_by"
 HEARTBEAT = 15  # seconds
 
 
@@ -29,7 +32,9 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 
     Raises UserError if the storage fails or has another study of the same name.
     """
-    digest = study_digest(settings) + finalists
+    # The losses of another kind of device differ in their last digits.
+    device = pick_device(settings.train.device).type
+    digest = digest_of([study_digest(settings), device]) + finalists
     name = f"mnist12k-{digest[:8]}" + (f"-finalists-{finalists[:8]}" if finalists else "")
     try:
         study = optuna.create_study(
@@ -39,6 +44,7 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
             load_if_exists=True,
         )
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_user_attr(SEARCH, uuid.uuid4().hex)
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)
     except UserError:
@@ -55,6 +61,22 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     return study
 
 
+def say_what_chooses(settings: SearchSettings, study: optuna.Study) -> None:
+    """Warn if trials have been chosen in another way, or if a part of the space is not searched."""
+    tune = settings.tune
+    current = [tune.sampler, tune.pruner]
+    former = study.user_attrs.get(CHOSEN_BY, current)
+    if former != current and (count := len(finished(study))):
+        warn(
+            f"{study.study_name}: its {count} finished trials were chosen by the sampler "
+            f"{former[0]} with the pruner {former[1]}; only new ones follow tune.sampler = "
+            f"{tune.sampler} and tune.pruner = {tune.pruner} (another tune.seed starts anew)"
+        )
+    study.set_user_attr(CHOSEN_BY, current)
+    if names := not_searched(tune, parse_space(tune.space)):
+        warn(f"tune.sampler = {tune.sampler} does not search {', '.join(names)}: drawn at random")
+
+
 def open_storage(name: str) -> BaseStorage:
     """Open the journal next to the tracking store, or a PostgreSQL database."""
     if name == "journal":
@@ -66,34 +88,3 @@ def open_storage(name: str) -> BaseStorage:
         grace_period=GRACE,
         heartbeat_stale_trial_callback=retry,
     )
-
-
-def new_sampler(tune: Tune, study: optuna.Study) -> BaseSampler:
-    """Return the sampler for the next trial, seeded by the number of trials started before it.
-
-    A resumed search therefore neither repeats nor reorders points.
-    """
-    started = len(study.get_trials(deepcopy=False)) - len(queued(study))
-    seed = int(np.random.SeedSequence([tune.seed, started]).generate_state(1)[0])
-    match tune.sampler:
-        case "tpe":
-            return TPESampler(seed=seed, group=True)
-        case "gp":
-            return GPSampler(seed=seed, warn_independent_sampling=False)
-        case "cma_es":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "random" | "grid":  # the points of a grid are in the queue
-            return RandomSampler(seed=seed)
-
-
-def new_pruner(settings: SearchSettings) -> BasePruner:
-    """Return the chosen pruner; a step is an epoch, or for Wilcoxon's a seed."""
-    match settings.tune.pruner:
-        case "hyperband":
-            return HyperbandPruner(min_resource=1, max_resource=settings.start.epochs)
-        case "median":
-            return MedianPruner(n_startup_trials=2)  # Optuna's 5 are an eighth of 40 trials
-        case "wilcoxon":
-            return WilcoxonPruner()
-        case "none":
-            return NopPruner()

@@ -23,8 +23,9 @@ from mnist12k.errors import UserError
 from mnist12k.failures import explain
 from mnist12k.paths import DATA, store_root
 from mnist12k.search.queue import queued, requeue_dead
+from mnist12k.search.samplers import NumberedSampler
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.study import new_sampler, open_study
+from mnist12k.search.study import open_study
 from mnist12k.search.trial import NotQueued, run_batch, run_trial
 from mnist12k.signals import end_with_parent, starting_workers
 
@@ -53,7 +54,7 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
         if settings.tune.together > 1:
             run_batch(study, own, digits)
         else:
-            study.sampler = new_sampler(settings.tune, study)
+            study.sampler = NumberedSampler(settings.tune, study)
             study.optimize(objective, n_trials=1, catch=(NotQueued,))
 
 

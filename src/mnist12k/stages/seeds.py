@@ -4,7 +4,6 @@ Scores the test images after every choice has been made, to report and for nothi
 """
 
 import contextlib
-import math
 import multiprocessing
 import os
 import statistics
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from scipy import stats
 
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
@@ -25,6 +23,7 @@ from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import read_json, write_json, write_table
+from mnist12k.intervals import mean_with_interval
 from mnist12k.outputs import (
     RESULTS,
     SEEDS_METRICS,
@@ -236,11 +235,3 @@ def difference(results: pd.DataFrame, base: pd.DataFrame) -> Difference | None:
         return None
     mean, low, high = mean_with_interval(differences)
     return Difference(seeds=len(differences), mean=mean, low=low, high=high)
-
-
-def mean_with_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of at least two values, and the ends of its 95 % interval (Student's t)."""
-    mean, deviation = statistics.mean(values), statistics.stdev(values)
-    # Not t.interval, which is NaN for equal values.
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return mean, mean - half, mean + half
