@@ -53,9 +53,10 @@ def cases_dimension(space: Space) -> str | None:
 
 
 def groups(trials: pd.DataFrame, space: Space) -> Iterator[Group]:
-    """Yield the trials by case, in the space's order, which fixes their colours.
+    """Yield the trials by case, in the space's order, which fixes the colours.
 
-    Trials without a case come last, and trials of a space without cases are one group.
+    Cases without trials are left out. Trials without a case come last, and trials of a space
+    without cases are one group.
     """
     name = cases_dimension(space)
     if name is None or name not in trials:
@@ -69,7 +70,8 @@ def groups(trials: pd.DataFrame, space: Space) -> Iterator[Group]:
     ):
         rows = with_value(trials, name, value)
         rest = rest.drop(rows.index)
-        yield Group(str(value), colour, marker, rows)
+        if len(rows):
+            yield Group(str(value), colour, marker, rows)
     if len(rest):
         yield Group(f"another {name}", OTHER, "X", rest)
 

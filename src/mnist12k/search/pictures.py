@@ -159,10 +159,9 @@ def draw_by_range(trials: pd.DataFrame, space: Space) -> Figure | None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         for group in groups(shown, space):
-            if len(group.trials):
-                numbers = pd.to_numeric(group.trials[name])
-                y = group.trials["validation_loss"]
-                handles[group.name] = dots(axes, group, numbers, y, dot_size(shown))
+            numbers = pd.to_numeric(group.trials[name])
+            y = group.trials["validation_loss"]
+            handles[group.name] = dots(axes, group, numbers, y, dot_size(shown))
         if dimension.log:
             scale_log(axes, "x", dimension.low, dimension.high)
         known = shown[shown[name].notna()]
@@ -182,8 +181,8 @@ def draw_by_range(trials: pd.DataFrame, space: Space) -> Figure | None:
 def smoothed(
     numbers: pd.Series, losses: pd.Series, dimension: Range
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a curve through losses, smoothed along the range's scale."""
-    scale, back = (np.log, np.exp) if dimension.log else (np.asarray, np.asarray)
-    x = scale(numbers.to_numpy(float))
-    points = np.linspace(x.min(), x.max(), 100)
-    return back(points), lowess(x, losses.to_numpy(float), points)
+    """Return the different numbers, sorted, and the losses smoothed along the range's scale."""
+    scale = np.log if dimension.log else np.asarray
+    x = numbers.to_numpy(float)
+    different = np.unique(x)
+    return different, lowess(scale(x), losses.to_numpy(float), scale(different))
