@@ -251,11 +251,11 @@ def test_pruning_draws_the_rank_correlations_under_whole_epochs() -> None:
     figure = drawn(draw_pruning(trials, epochs, SPACE))
     (axes,) = figure.axes
     for name, rows in rank_correlations(trials, epochs, SPACE).groupby("group"):
-        ((x, y),) = lines(axes, f"{name} ({rows['trials'].max()})")
+        ((x, y),) = lines(axes, f"{name} (n = {rows['trials'].max()})")
         assert (x, y) == (list(rows["epochs_saved"]), list(rows["correlation"]))
     (top,) = axes.child_axes
     assert [text.get_text() for text in top.get_xticklabels()] == ["1", "2", "3"]
-    assert axes.get_title("left") == "Without the pruned trials, 8 of 40"
+    assert axes.get_title("left") == "Complete trials only: 8 of 40 were pruned"
 
 
 def test_trainings_of_several_lengths_have_no_common_epochs() -> None:

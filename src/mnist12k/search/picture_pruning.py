@@ -73,7 +73,7 @@ def draw_pruning(trials: pd.DataFrame, epochs: pd.DataFrame, space: Space) -> Fi
             rows["correlation"],
             color=group.colour,
             marker=group.marker,
-            label=f"{group.name} ({rows['trials'].max()})",
+            label=f"{group.name} (n = {rows['trials'].max()})",
         )
     every = table[table["group"] == EVERY_TRIAL]
     band = axes.fill_between(
@@ -88,7 +88,7 @@ def draw_pruning(trials: pd.DataFrame, epochs: pd.DataFrame, space: Space) -> Fi
     axes.set(xlabel="epochs saved", ylabel="Spearman's rank correlation\nwith the final loss")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if pruned := (trials["state"] == "pruned").sum():
-        text = f"Without the pruned trials, {pruned} of {len(trials)}"
+        text = f"Complete trials only: {pruned} of {len(trials)} were pruned"
         axes.set_title(text, loc="left")
     label_epochs(axes, table)
     legend_below(figure, [*handles, band])
