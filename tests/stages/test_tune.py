@@ -40,8 +40,7 @@ def test_a_search_writes_its_tables_figures_and_winner(searched: Path) -> None:
     names = {path.name for path in (searched / "reports/tune").iterdir()}
     assert names == {
         *("trials.csv", "epochs.csv", "finalists.csv", "ranking.md", "metrics.json"),
-        *("best_params.yaml", "history.png", "importances.png", "intermediate_values.png"),
-        *("parallel_coordinates.png", "slice.png"),
+        *("best_params.yaml", "importances.png"),
     }
     assert len(read_report(searched, "trials.csv")) == 6
     assert len(read_report(searched, "epochs.csv")) == 6 * 3
@@ -168,7 +167,7 @@ def test_mlflow_has_one_run_per_search_with_a_child_per_trial_and_training_of_a_
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["tune.sampler"] == "tpe"
         artifacts = {file.path for file in client.list_artifacts(parent.info.run_id, "tune")}
-        assert {"tune/history.png", "tune/slice.png", "tune/best_params.yaml"} <= artifacts
+        assert {"tune/importances.png", "tune/best_params.yaml"} <= artifacts
         assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
         trials = read_report(searched, "trials.csv").set_index("trial")
         finalists = read_report(searched, "finalists.csv")
