@@ -40,7 +40,8 @@ def test_a_search_writes_its_tables_figures_and_winner(searched: Path) -> None:
     names = {path.name for path in (searched / "reports/tune").iterdir()}
     assert names == {
         *("trials.csv", "epochs.csv", "finalists.csv", "ranking.md", "metrics.json"),
-        *("best_params.yaml", "importances.png"),
+        *("best_params.yaml", "importances.png", "by_choice.png", "by_range.png"),
+        *("race.png", "pruning.png"),
     }
     assert len(read_report(searched, "trials.csv")) == 6
     assert len(read_report(searched, "epochs.csv")) == 6 * 3
@@ -117,7 +118,7 @@ def test_what_is_printed_trains_the_challenger_to_the_same_bits_whatever_train_o
     text = "\n".join([verdict, "train:", "  recipe: fast", "  seed: 1", *lines, "...", ""])
     (folder / "reports/tune/best_params.yaml").write_text(text, encoding="utf-8")
     overridden = (folder / "params.yaml").read_text(encoding="utf-8")
-    for key, value in (("momentum", 0), ("batch_size", 500), ("label_smoothing", 0.1)):
+    for key, value in (("momentum", 0.5), ("batch_size", 500), ("label_smoothing", 0.1)):
         overridden, count = re.subn(rf"(?m)^  {key}: null", f"  {key}: {value}", overridden)
         assert count == 1
     (folder / "params.yaml").write_text(overridden, encoding="utf-8")

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist12k.report.figures.style import new_figure
-from mnist12k.search.finalists import START
 from mnist12k.search.picture_style import (
     EVERY_TRIAL,
     LOSS,
@@ -20,9 +19,9 @@ from mnist12k.search.picture_style import (
     scale_losses,
     whole_numbers,
 )
+from mnist12k.search.race import RACE, START, VERDICT
 from mnist12k.search.space import Space
 
-RACE, VERDICT = "race", "verdict"
 LINES = ("-", "--", ":", "-.")  # of finalists of the same case
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from mnist12k.report.figures.style import new_figure, save
 from mnist12k.search.lowess import lowess
 from mnist12k.search.picture_pruning import draw_pruning
-from mnist12k.search.picture_race import RACE, draw_race
+from mnist12k.search.picture_race import draw_race
 from mnist12k.search.picture_style import (
     LOSS,
     OTHER,
@@ -29,6 +29,7 @@ from mnist12k.search.picture_style import (
     values_of,
     with_value,
 )
+from mnist12k.search.race import RACE
 from mnist12k.search.space import Range, Space
 
 COLUMNS = 3  # panels side by side

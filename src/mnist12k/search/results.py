@@ -11,6 +11,7 @@ from mnist12k.intervals import mean_with_interval
 from mnist12k.outputs import TRIAL_COLUMNS, VALIDATION, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.digest import study_digest
+from mnist12k.search.picture_pruning import rank_correlations
 from mnist12k.search.queue import POINT, finished
 from mnist12k.search.race import RACE, START, VERDICT, losses_of, verdict
 from mnist12k.search.settings import SearchSettings
@@ -60,6 +61,7 @@ def ranking(
         "another.\nWhoever was behind the leader by more than chance dropped out.\n\n"
         f"{race_table(study, results)}\n"
         f"{''.join(cases_table(name, study, results) for name in cases_of(settings))}"
+        f"{pruning_table(settings, study)}"
     )
 
 
@@ -134,6 +136,24 @@ def cases_table(name: str, study: optuna.Study, results: pd.DataFrame) -> str:
         rows.append(row + [""] * (6 - len(row)))
     header = [name, "trials", "complete", "the best", "its loss in the search", "in the race"]
     return f"\n## By {name}\n\n{table(header, rows)}\n"
+
+
+def pruning_table(settings: SearchSettings, study: optuna.Study) -> str:
+    """Return a section in Markdown: what it would cost to stop trials early; empty if unknown."""
+    space = parse_space(settings.tune.space)
+    correlations = rank_correlations(trials_table(study), epochs_table(study), space)
+    if correlations.empty:
+        return ""
+    rows = [
+        [group, str(count), str(epoch), f"{saved:.0%}", f"{rank:.2f} ({low:.2f} to {high:.2f})"]
+        for group, epoch, saved, count, rank, low, high in correlations.to_numpy(object).tolist()
+    ]
+    header = ["trials", "number", "stopped after epoch", "epochs saved", "rank correlation"]
+    return (
+        "\n## What pruning would cost\n\n"
+        "Spearman's rank correlation between the loss after an epoch and the last one, over the "
+        f"complete\ntrials, with its 95 % interval.\n\n{table(header, rows)}\n"
+    )
 
 
 def metrics(

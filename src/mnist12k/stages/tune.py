@@ -12,6 +12,7 @@ from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
 from mnist12k.paths import BEST_PARAMS, DATA, TUNE_REPORTS
 from mnist12k.search.best import BETTER, best_params, write_best
+from mnist12k.search.pictures import draw_search
 from mnist12k.search.plan import plan
 from mnist12k.search.plots import draw_study
 from mnist12k.search.queue import SEED, fill_queue, finished, queued, requeue_dead
@@ -25,7 +26,7 @@ from mnist12k.search.race import (
 )
 from mnist12k.search.results import described, epochs_table, metrics, ranking, trials_table
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.space import Point
+from mnist12k.search.space import Point, parse_space
 from mnist12k.search.study import SEARCH, open_study, say_what_chooses
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
 from mnist12k.search.worker import run_workers
@@ -61,13 +62,15 @@ def run(settings: SearchSettings, log_trials: LogTrials) -> None:
     finalists_study, challenger = run_finalists(settings, finalists)
     results = finalist_results(finalists_study, finalists, settings.tune)
     found = metrics(settings, study, finalists_study, results, challenger)
+    trials, epochs = trials_table(study), epochs_table(study)
     with all_or_none():
-        write_table(TRIALS, trials_table(study))
-        write_table(TRIAL_EPOCHS, epochs_table(study))
+        write_table(TRIALS, trials)
+        write_table(TRIAL_EPOCHS, epochs)
         write_table(FINALISTS, results)
         write_text(RANKING, ranking(settings, study, results, found))
         write_best(best_params(settings, finalists[challenger], found), BEST_PARAMS)
         write_json(TUNE_METRICS, found)
+        draw_search(trials, epochs, results, parse_space(settings.tune.space), TUNE_REPORTS)
         draw_study(study, TUNE_REPORTS)
     print_line(verdict_lines(found))
 
