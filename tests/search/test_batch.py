@@ -28,7 +28,7 @@ def run_search(
     settings = with_tune(settings, **tune)
     study = open_study(settings)
     fill_queue(study, settings.tune)
-    work(settings)
+    work(settings, study.study_name)
     return {f"{t.params['learning_rate']:.6f}": (t.state, t.value) for t in finished(study)}
 
 

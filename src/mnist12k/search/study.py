@@ -1,27 +1,32 @@
 """The study: its identity, storage, sampler and pruner."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, RDBStorage
 
 from mnist12k.errors import UserError, without_passwords
-from mnist12k.paths import store_root
 from mnist12k.search.digest import study_digest
-from mnist12k.search.journal import open_journal
-from mnist12k.search.queue import GRACE, queued, retry
+from mnist12k.search.queue import queued
 from mnist12k.search.settings import SearchSettings, Tune
+from mnist12k.search.storage import open_storage
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # the stage prints one line per trial
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # the stage prints one line per trial
 # Grouped TPE, the Wilcoxon pruner, heartbeats, Matplotlib plots: experimental, but tested here.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL = "optuna.journal"
-DIGEST = "mnist12k.digest"  # user attribute of a study
-HEARTBEAT = 15  # seconds
+# User attributes of a study.
+DIGEST = "mnist12k.digest"
+FINISHED = "mnist12k.finished"  # whether `mnist12k tune` has ended, so that workers end as well
+
+
+def study_name(settings: SearchSettings) -> str:
+    """Return the name of a search's study; those of its finalists start with it."""
+    return f"mnist12k-{study_digest(settings)[:8]}"
 
 
 def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
@@ -30,8 +35,8 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     Raises UserError if the storage fails or has another study of the same name.
     """
     digest = study_digest(settings) + finalists
-    name = f"mnist12k-{digest[:8]}" + (f"-finalists-{finalists[:8]}" if finalists else "")
-    try:
+    name = study_name(settings) + (f"-finalists-{finalists[:8]}" if finalists else "")
+    with storage_errors(settings):
         study = optuna.create_study(
             storage=open_storage(settings.tune.storage),
             pruner=NopPruner() if finalists else new_pruner(settings),
@@ -41,13 +46,6 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)
-    except UserError:
-        raise
-    except Exception as error:  # the exception's type depends on the database
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        reason = without_passwords(lines[0])[:200]
-        storage = without_passwords(settings.tune.storage)
-        raise UserError(f"tune.storage = {storage!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage has a study {name} of other inputs; move it away, or change tune.seed"
@@ -55,17 +53,28 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     return study
 
 
-def open_storage(name: str) -> BaseStorage:
-    """Open the journal next to the tracking store, or a PostgreSQL database."""
-    if name == "journal":
-        return open_journal(store_root() / JOURNAL)
-    return RDBStorage(
-        name,
-        engine_kwargs={"connect_args": {"connect_timeout": 5}},
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=retry,
-    )
+def join_study(settings: SearchSettings, name: str) -> optuna.Study:
+    """Open the study of this name, which `open_study` has created, from a worker's process."""
+    with storage_errors(settings):
+        return optuna.load_study(
+            storage=open_storage(settings.tune.storage, patient=True),
+            pruner=new_pruner(settings) if name == study_name(settings) else NopPruner(),
+            study_name=name,
+        )
+
+
+@contextlib.contextmanager
+def storage_errors(settings: SearchSettings) -> Iterator[None]:
+    """Turn whatever fails at the storage into a UserError: its type depends on the database."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = without_passwords(lines[0])[:200]
+        storage = without_passwords(settings.tune.storage)
+        raise UserError(f"tune.storage = {storage!r}: {reason}") from error
 
 
 def new_sampler(tune: Tune, study: optuna.Study) -> BaseSampler:

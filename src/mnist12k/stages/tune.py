@@ -11,6 +11,7 @@ from mnist12k.errors import UserError
 from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.paths import BEST_PARAMS, DATA, TUNE_REPORTS
+from mnist12k.search.coordinator import coordinating
 from mnist12k.search.finalists import (
     choose_finalists,
     finalist_results,
@@ -28,10 +29,10 @@ from mnist12k.search.results import (
     trials_table,
     write_best,
 )
+from mnist12k.search.running import run_workers
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import open_study
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
-from mnist12k.search.worker import run_workers
 from mnist12k.signals import print_line
 
 RANKING = TUNE_REPORTS / "ranking.md"
@@ -41,26 +42,36 @@ def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFra
     """Run the missing trials, then those of the finalists, and write reports/tune.
 
     `log_trials` gets the tables of trials and epochs whenever they have new rows. An interrupted
-    search resumes where it stopped.
+    search resumes where it stopped. Raises UserError if another process runs it.
     """
-    tune = settings.tune
     # Before the workers, so that damaged data is one error.
     load_training_digits(DATA, settings.train.architecture)
     study = open_study(settings)
+    with coordinating(study, settings.tune.storage):
+        search(settings, study, log_trials)
+
+
+def search(
+    settings: SearchSettings,
+    study: optuna.Study,
+    log_trials: Callable[[pd.DataFrame, pd.DataFrame], None],
+) -> None:
+    """Run a search as its only coordinator."""
+    tune = settings.tune
 
     def on_finished() -> None:
         log_trials(trials_table(study), epochs_table(study))
 
     requeue_dead(study, {})
     fill_queue(study, tune)
-    run_queue(settings, study, "", on_finished)
+    run_queue(settings, study, on_finished)
 
     finalists = choose_finalists(study, tune)
     digest = finalists_digest(finalists, tune)
     finalists_study = open_study(settings, digest)
     requeue_dead(finalists_study, {})
     queue_finalists(finalists_study, finalists, tune)
-    run_queue(settings, finalists_study, digest, lambda: None)
+    run_queue(settings, finalists_study, lambda: None)
     results = finalist_results(finalists_study, finalists)
     if results.empty:
         raise UserError(
@@ -82,7 +93,7 @@ def run(settings: SearchSettings, log_trials: Callable[[pd.DataFrame, pd.DataFra
 
 
 def run_queue(
-    settings: SearchSettings, study: optuna.Study, finalists: str, on_finished: Callable[[], None]
+    settings: SearchSettings, study: optuna.Study, on_finished: Callable[[], None]
 ) -> None:
     """Run the queued trials and print each result; call `on_finished` after one or several."""
     printed = {trial.number for trial in finished(study)}
@@ -97,7 +108,7 @@ def run_queue(
         if new:
             on_finished()
 
-    run_workers(settings, study, finalists, on_change)
+    run_workers(settings, study, on_change)
 
 
 def result_line(trial: FrozenTrial) -> str:
