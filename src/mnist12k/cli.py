@@ -163,12 +163,14 @@ def tune(apply: bool, force: bool) -> None:
 def tune_worker() -> None:
     """Run trials for a search started on another machine.
 
-    Takes trials from the queue in tune.storage, a PostgreSQL server that all machines reach, until
-    it is empty. Start any number of workers beside `mnist12k tune`.
+    Waits for the search in tune.storage, a PostgreSQL server that all machines reach, runs its
+    trials and those of its finalists in tune.workers processes, and ends with it. Start one on each
+    further machine.
     """
-    from mnist12k.search.worker import work
+    from mnist12k.search.running import help_search
+    from mnist12k.stages.tune import result_line
 
-    work(load().search())
+    help_search(load().search(), result_line)
 
 
 @mnist12k.command(section=MODELS)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Windows has no SIGHUP.
 NUMBERS = {getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")} - {None}
 STOPPING = frozenset(signal.Signals(number) for number in NUMBERS if number is not None)
+# Held while a worker writes what it must not leave half written: it ends after that.
+writing = threading.RLock()
 
 
 class Stopped(KeyboardInterrupt):
@@ -92,6 +94,7 @@ def end_with_parent() -> None:
         return
     for number in STOPPING - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit_when_written)
     threading.Thread(target=_exit_after, args=[parent], daemon=True).start()
 
 
@@ -108,7 +111,17 @@ def stop_workers() -> None:
 
 def _exit_after(process: "BaseProcess") -> None:
     process.join()
-    os._exit(1)
+    _exit(1)
+
+
+def _exit_when_written(number: int, _: FrameType | None) -> None:
+    # In a thread of its own, since the main thread may be the one that writes.
+    threading.Thread(target=_exit, args=[128 + number], daemon=True).start()
+
+
+def _exit(code: int) -> None:
+    with writing:
+        os._exit(code)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

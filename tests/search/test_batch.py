@@ -30,7 +30,7 @@ def run_search(
     study = open_study(settings)
     without_recipe = [each for each in plan(settings) if POINT not in each[1]]  # whose rate is high
     fill_queue(study, without_recipe)
-    work(settings)
+    work(settings, study.study_name)
     return {f"{t.params['learning_rate']:.6f}": (t.state, t.value) for t in finished(study)}
 
 

@@ -17,7 +17,7 @@ from workspace import ELSEWHERE, inside
 
 from mnist12k.errors import without_passwords
 from mnist12k.params import load_params
-from mnist12k.search import study as study_module
+from mnist12k.search import storage
 from mnist12k.search.plan import plan
 from mnist12k.search.queue import PROCESS, fill_queue, queued
 from mnist12k.search.study import open_study
@@ -81,8 +81,8 @@ def test_a_single_worker_empties_the_queue(database: str, tmp_path: Path, idx_fo
 def test_a_silent_worker_on_another_machine_loses_its_trial(
     database: str, tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_module, "HEARTBEAT", 1)
-    monkeypatch.setattr(study_module, "GRACE", 2)
+    monkeypatch.setattr(storage, "HEARTBEAT", 1)
+    monkeypatch.setattr(storage, "GRACE", 2)
     folder = new_folder(tmp_path / "silent", idx_folder, storage=database, trials=1, seed=6)
     with opened(folder) as study:
         with pytest.warns(UserWarning, match="Heartbeat"):

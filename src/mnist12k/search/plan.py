@@ -21,7 +21,7 @@ from mnist12k.search.space import (
     parse_space,
     with_lists,
 )
-from mnist12k.search.study import open_storage
+from mnist12k.search.storage import open_storage
 
 GRID_POINTS = 5  # per range without a step
 BEST_OF_STUDY = 5  # trials of `tune.from_study`

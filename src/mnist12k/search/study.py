@@ -1,30 +1,40 @@
 """The study: its identity and its storage."""
 
+import contextlib
 import uuid
 import warnings
+from collections.abc import Iterator
 
 import optuna
 from optuna.pruners import NopPruner
-from optuna.storages import BaseStorage, RDBStorage
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.errors import UserError, warn, without_passwords
-from mnist12k.paths import store_root
 from mnist12k.search.digest import digest_of, study_digest
-from mnist12k.search.journal import open_journal
-from mnist12k.search.queue import GRACE, finished, retry
+from mnist12k.search.queue import finished
 from mnist12k.search.samplers import new_pruner, not_searched
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import parse_space
+from mnist12k.search.storage import open_storage
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # the stage prints one line per trial
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # the stage prints one line per trial
 # Grouped TPE, the Wilcoxon pruner, heartbeats, Matplotlib plots: experimental, but tested here.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL = "optuna.journal"
-# User attributes of a study: what identifies its inputs, and this search of them; who chose points.
+# User attributes of a study: what identifies its inputs, and this search of them; who chose points;
+# whether `mnist12k tune` has ended, so that workers end as well.
 DIGEST, SEARCH, CHOSEN_BY = "mnist12k.digest", "mnist12k.search", "mnist12k.chosen_by"
-HEARTBEAT = 15  # seconds
+FINISHED = "mnist12k.finished"
+
+
+def full_digest(settings: SearchSettings) -> str:
+    """Return what identifies a study: the losses of another kind of device differ in the end."""
+    return digest_of([study_digest(settings), pick_device(settings.train.device).type])
+
+
+def study_name(settings: SearchSettings) -> str:
+    """Return the name of a search's study; those of its finalists start with it."""
+    return f"mnist12k-{full_digest(settings)[:8]}"
 
 
 def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
@@ -32,11 +42,9 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 
     Raises UserError if the storage fails or has another study of the same name.
     """
-    # The losses of another kind of device differ in their last digits.
-    device = pick_device(settings.train.device).type
-    digest = digest_of([study_digest(settings), device]) + finalists
-    name = f"mnist12k-{digest[:8]}" + (f"-finalists-{finalists[:8]}" if finalists else "")
-    try:
+    digest = full_digest(settings) + finalists
+    name = study_name(settings) + (f"-finalists-{finalists[:8]}" if finalists else "")
+    with storage_errors(settings):
         study = optuna.create_study(
             storage=open_storage(settings.tune.storage),
             pruner=NopPruner() if finalists else new_pruner(settings),
@@ -47,13 +55,6 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
             study.set_user_attr(SEARCH, uuid.uuid4().hex)
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)
-    except UserError:
-        raise
-    except Exception as error:  # the exception's type depends on the database
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        reason = without_passwords(lines[0])[:200]
-        storage = without_passwords(settings.tune.storage)
-        raise UserError(f"tune.storage = {storage!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage has a study {name} of other inputs; move it away, or change tune.seed"
@@ -77,14 +78,25 @@ def say_what_chooses(settings: SearchSettings, study: optuna.Study) -> None:
         warn(f"tune.sampler = {tune.sampler} does not search {', '.join(names)}: drawn at random")
 
 
-def open_storage(name: str) -> BaseStorage:
-    """Open the journal next to the tracking store, or a PostgreSQL database."""
-    if name == "journal":
-        return open_journal(store_root() / JOURNAL)
-    return RDBStorage(
-        name,
-        engine_kwargs={"connect_args": {"connect_timeout": 5}},
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=retry,
-    )
+def join_study(settings: SearchSettings, name: str) -> optuna.Study:
+    """Open the study of this name, which `open_study` has created, from a worker's process."""
+    with storage_errors(settings):
+        return optuna.load_study(
+            storage=open_storage(settings.tune.storage, patient=True),
+            pruner=new_pruner(settings) if name == study_name(settings) else NopPruner(),
+            study_name=name,
+        )
+
+
+@contextlib.contextmanager
+def storage_errors(settings: SearchSettings) -> Iterator[None]:
+    """Turn whatever fails at the storage into a UserError: its type depends on the database."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = without_passwords(lines[0])[:200]
+        storage = without_passwords(settings.tune.storage)
+        raise UserError(f"tune.storage = {storage!r}: {reason}") from error

@@ -12,6 +12,7 @@ from mnist12k.files import all_or_none, write_json, write_table, write_text
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
 from mnist12k.paths import BEST_PARAMS, DATA, TUNE_REPORTS
 from mnist12k.search.best import BETTER, best_params, write_best
+from mnist12k.search.coordinator import coordinating
 from mnist12k.search.pictures import draw_search
 from mnist12k.search.plan import plan
 from mnist12k.search.plots import draw_study
@@ -25,11 +26,11 @@ from mnist12k.search.race import (
     queue_trainings,
 )
 from mnist12k.search.results import described, epochs_table, metrics, ranking, trials_table
+from mnist12k.search.running import run_workers
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import Point, parse_space
 from mnist12k.search.study import SEARCH, open_study, say_what_chooses
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
-from mnist12k.search.worker import run_workers
 from mnist12k.signals import print_line
 
 RANKING = TUNE_REPORTS / "ranking.md"
@@ -40,11 +41,18 @@ def run(settings: SearchSettings, log_trials: LogTrials) -> None:
     """Run the missing trials, then those of the finalists, and write reports/tune.
 
     `log_trials` gets the search's name and the tables of trials and epochs whenever they have new
-    rows. An interrupted search resumes where it stopped.
+    rows. An interrupted search resumes where it stopped. Raises UserError if another process runs
+    it.
     """
     # Before the workers, so that damaged data is one error.
     load_training_digits(DATA, settings.train.architecture)
     study = open_study(settings)
+    with coordinating(study, settings.tune.storage):
+        search(settings, study, log_trials)
+
+
+def search(settings: SearchSettings, study: optuna.Study, log_trials: LogTrials) -> None:
+    """Run a search as its only coordinator."""
     say_what_chooses(settings, study)
 
     def on_finished() -> None:
@@ -52,7 +60,7 @@ def run(settings: SearchSettings, log_trials: LogTrials) -> None:
 
     requeue_dead(study, {})
     fill_queue(study, plan(settings))
-    run_queue(settings, study, "", on_finished)
+    run_queue(settings, study, on_finished)
 
     finalists = choose_finalists(study, settings)
     if len(finalists) == 1:
@@ -79,8 +87,7 @@ def run_finalists(
     settings: SearchSettings, finalists: Mapping[str, Point]
 ) -> tuple[optuna.Study, str]:
     """Run the race and the verdict; return the finalists' study and the challenger."""
-    digest = finalists_digest(finalists)
-    study = open_study(settings, digest)
+    study = open_study(settings, finalists_digest(finalists))
     requeue_dead(study, {})
     done: list[tuple[str, int]] = []
     while True:
@@ -94,7 +101,7 @@ def run_finalists(
                 "`mnist12k tune` tries once more"
             )
         queue_trainings(study, missing, finalists, settings)
-        run_queue(settings, study, digest, lambda: None)
+        run_queue(settings, study, lambda: None)
         done = missing
 
 
@@ -110,7 +117,7 @@ def verdict_lines(found: TuneMetrics) -> str:
 
 
 def run_queue(
-    settings: SearchSettings, study: optuna.Study, finalists: str, on_finished: Callable[[], None]
+    settings: SearchSettings, study: optuna.Study, on_finished: Callable[[], None]
 ) -> None:
     """Run the queued trials and print each result; call `on_finished` after one or several."""
     printed = {trial.number for trial in finished(study)}
@@ -125,7 +132,7 @@ def run_queue(
         if new:
             on_finished()
 
-    run_workers(settings, study, finalists, on_change)
+    run_workers(settings, study, on_change)
 
 
 def result_line(trial: FrozenTrial) -> str:

@@ -1,0 +1,135 @@
+"""Both sides of a running search: `mnist12k tune`, and every `mnist12k tune-worker`."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import optuna
+from optuna.storages import BaseStorage, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist12k.digits.dataset import load_training_digits
+from mnist12k.errors import UserError, without_passwords
+from mnist12k.paths import DATA, store_root
+from mnist12k.processes import this_process
+from mnist12k.search.coordinator import is_coordinated
+from mnist12k.search.pools import ProcessPool, RayPool
+from mnist12k.search.queue import PROCESS, finished, queued, requeue_dead
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.storage import JOURNAL, open_storage
+from mnist12k.search.study import FINISHED, storage_errors, study_name
+from mnist12k.signals import print_line
+
+POLL = 0.5  # seconds
+HELPER_POLL = 2  # seconds: there may be hundreds of them
+WAIT = 600  # seconds for a search to be started
+ALONE = 30  # seconds without a coordinator and without queued trials
+
+
+def run_workers(
+    settings: SearchSettings, study: optuna.Study, on_change: Callable[[], None]
+) -> None:
+    """Keep workers running until no trial of the study is queued or running (see `work`).
+
+    Dead workers are replaced. `on_change` is called twice a second, and at the end.
+    Raises UserError if workers keep dying, or if the cluster cannot be reached.
+    """
+    open_pool = RayPool if settings.tune.engine == "ray" else ProcessPool
+    pool: RayPool | ProcessPool = open_pool(settings)
+    first_seen: dict[int, float] = {}
+    try:
+        while True:
+            requeue_dead(study, first_seen)
+            fail_stale_trials(study)
+            states = {trial.state for trial in study.get_trials(deepcopy=False)}
+            on_change()
+            running = pool.count_running()
+            if not running and states.isdisjoint({TrialState.WAITING, TrialState.RUNNING}):
+                return
+            for _ in range(min(pool.size - running, len(queued(study)))):
+                pool.start(study.study_name)
+            time.sleep(POLL)
+    finally:
+        pool.close()
+
+
+def help_search(settings: SearchSettings, result_line: Callable[[FrozenTrial], str]) -> None:
+    """Run trials for a search that `mnist12k tune` coordinates, until it ends.
+
+    Prints the result line of each trial that ran here. Raises UserError if there is no such search,
+    or as `run_workers` does.
+    """
+    load_training_digits(DATA, settings.train.architecture)  # damaged data is one error
+    name = study_name(settings)
+    storage = wait_for_search(settings, name)
+    studies: dict[str, optuna.Study] = {}
+    first_seen: dict[str, dict[int, float]] = defaultdict(dict)
+    printed: set[tuple[str, int]] = set()
+    machine = this_process().partition("-")[0]
+    pool = ProcessPool(settings)
+    last_active = time.monotonic()
+    print_line(f"{name}: helping with {pool.size} worker processes")
+    try:
+        while True:
+            for each in optuna.get_all_study_names(storage):
+                if each.startswith(name) and each not in studies:  # the search, its finalists
+                    studies[each] = optuna.load_study(study_name=each, storage=storage)
+            running = pool.count_running()
+            for study in studies.values():
+                requeue_dead(study, first_seen[study.study_name])
+                for _ in range(min(pool.size - running, len(queued(study)))):
+                    pool.start(study.study_name)
+                    running += 1
+                for trial in finished(study):
+                    _, _, number = trial.user_attrs.get(PROCESS, "").partition(f"{machine}-")
+                    ran_here = number.partition("-")[0] in map(str, pool.numbers)
+                    if ran_here and (study.study_name, trial.number) not in printed:
+                        printed.add((study.study_name, trial.number))
+                        print_line(result_line(trial))
+            if studies[name].user_attrs.get(FINISHED):
+                print_line(f"{name}: the search has ended; {len(printed)} trials ran here")
+                return
+            if running or is_coordinated(settings.tune.storage, name):
+                last_active = time.monotonic()
+            elif time.monotonic() - last_active > ALONE:
+                print_line(
+                    f"{name}: the queue is empty, and no `mnist12k tune` runs this search; "
+                    f"{len(printed)} trials ran here"
+                )
+                return
+            time.sleep(HELPER_POLL)
+    finally:
+        pool.close()
+
+
+def wait_for_search(settings: SearchSettings, name: str) -> BaseStorage:
+    """Return the storage of the study of this name, once it exists.
+
+    Raises UserError if it does not within `WAIT` seconds, or at once if it would be in a journal.
+    """
+    address = settings.tune.storage
+    journal = store_root() / JOURNAL
+    missing = UserError(
+        f"{journal} has no search {name}: start `mnist12k tune` here, or for workers on other "
+        "machines set tune.storage to a PostgreSQL server's address"
+    )
+    if address == "journal" and not journal.exists():
+        raise missing
+    with storage_errors(settings):
+        storage = open_storage(address)
+        started, says = time.monotonic(), True
+        while name not in optuna.get_all_study_names(storage):
+            if address == "journal":
+                raise missing
+            if says:
+                print_line(
+                    f"{name}: waiting for `mnist12k tune` with the same params.yaml, code and data"
+                )
+                says = False
+            if time.monotonic() - started > WAIT:
+                raise UserError(
+                    f"tune.storage = {without_passwords(address)!r}: no search {name} was started "
+                    f"within {WAIT // 60} minutes; `mnist12k tune` starts it"
+                )
+            time.sleep(HELPER_POLL)
+        return storage
