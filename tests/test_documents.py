@@ -27,7 +27,7 @@ PRINTED = {
     "README.md": ["train.network", "backprop.preset"],
     "compare-runs.md": ["more-dropout", "MLflow is up to date"],
     "networks.md": ["on cpu"],
-    "search.md": ["train it with: dvc exp run", "diff --git a/params.yaml"],
+    "search.md": ["difference ", "diff --git a/params.yaml"],
     "serve.md": ["7-drawn", "predictions", "cnn.onnx"],
     "share-results.md": ["is complete", "Runs: http://127.0.0.1:"],
 }

@@ -125,12 +125,13 @@ def seeds() -> None:
 
     Shows the spread of the test accuracy of the networks and recipes in the section seeds of
     params.yaml, and the differences of the networks to the first one. Runs for hours, one thread
-    per training on every core; an interrupted run resumes.
+    per training, by the queue and the workers of the section tune; an interrupted run resumes.
     """
     from mnist12k.stages.seeds import run
 
     params = load()
-    run(params.seeds, [params.training(*pair) for pair in params.seeds.pairs()])
+    trainings = [params.training(*pair) for pair in params.seeds.pairs()]
+    run(params.seeds, params.seeds_search(), trainings)
 
 
 @mnist12k.command(section=SEARCH)
@@ -160,17 +161,19 @@ def tune(apply: bool, force: bool) -> None:
 
 
 @mnist12k.command(section=SEARCH)
-def tune_worker() -> None:
+@cloup.option("--seeds", is_flag=True, help="Help `mnist12k seeds` instead of a search.")
+def tune_worker(seeds: bool) -> None:
     """Run trials for a search started on another machine.
 
     Waits for the search in tune.storage, a PostgreSQL server that all machines reach, runs its
     trials and those of its finalists in tune.workers processes, and ends with it. Start one on each
     further machine.
     """
-    from mnist12k.search.running import help_search
-    from mnist12k.stages.tune import result_line
+    from mnist12k.stages.seeds import help_seeds
+    from mnist12k.stages.tune import help_tune
 
-    help_search(load().search(), result_line)
+    params = load()
+    help_seeds(params.seeds_search()) if seeds else help_tune(params.search())
 
 
 @mnist12k.command(section=MODELS)

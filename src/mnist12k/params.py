@@ -128,6 +128,11 @@ class Params(Section):
             raise UserError(f"{PARAMS}: a search needs train.validation_size above 0")
         return self._search()
 
+    def seeds_search(self) -> SearchSettings:
+        """Return where `mnist12k seeds` has its queue and workers: where a search has, on CPUs."""
+        search = self._search()
+        return search._replace(train=search.train.model_copy(update={"device": "cpu"}))
+
     def _search(self) -> SearchSettings:
         start = self.recipes[self.tune.recipe]
         return SearchSettings(self.tune, start, self.train, self.architectures())

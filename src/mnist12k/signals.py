@@ -98,17 +98,6 @@ def end_with_parent() -> None:
     threading.Thread(target=_exit_after, args=[parent], daemon=True).start()
 
 
-def stop_workers() -> None:
-    """Stop the processes that multiprocessing has started for this one."""
-    import multiprocessing
-
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join()
-
-
 def _exit_after(process: "BaseProcess") -> None:
     process.join()
     _exit(1)

@@ -1,4 +1,5 @@
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from mnist12k.search.digest import study_digest
 from mnist12k.search.plan import grid, plan
 from mnist12k.search.queue import (
     ATTEMPTS,
+    ENOUGH,
     PROCESS,
     fill_queue,
     finished,
     queued,
     requeue_dead,
+    why_enough,
 )
 from mnist12k.search.samplers import NumberedSampler
 from mnist12k.search.settings import SearchSettings
@@ -119,6 +122,24 @@ def test_filling_the_queue_adds_only_what_is_missing(settings: SearchSettings) -
     run_trials(few, study, 2)
     fill_queue(study, plan(few))
     assert (len(finished(study)), len(queued(study))) == (2, 3)
+
+
+def test_a_search_has_enough_after_its_time_or_after_so_many_trials_without_a_lower_loss(
+    settings: SearchSettings,
+) -> None:
+    patient = with_tune(settings, patience=2)
+    study = open_study(patient)
+    for loss, ends in ((0.3, False), (0.4, False), (0.2, False), (0.25, False), (0.2, True)):
+        study.add_trial(optuna.trial.create_trial(value=loss))
+        assert bool(why_enough(study, patient.tune, time.monotonic())) is ends
+    timed = with_tune(settings, timeout=60)
+    assert why_enough(study, timed.tune, time.monotonic() - 59) == ""
+    reason = "tune.timeout = 60 seconds have passed"
+    assert why_enough(study, timed.tune, time.monotonic() - 61) == reason
+    fill_queue(study, [({}, {})] * 7)
+    assert len(queued(study)) == 2
+    study.set_user_attr(ENOUGH, reason)
+    assert queued(study) == []
 
 
 def test_an_interrupted_search_chooses_the_same_points(

@@ -220,6 +220,19 @@ def test_a_longer_search_goes_on_and_its_run_shows_it(searched: Path, tmp_path: 
     assert (parent.data.tags["tune.trials"], parent.data.metrics["tune/trials"]) == ("9", 9)
 
 
+def test_a_search_stops_after_its_time_and_goes_on_when_it_has_more(
+    tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(tmp_path / "timed", idx_folder, timeout=1, trials=30, finalist_budget=8)
+    output = run(folder, "tune")
+    assert "tune.timeout = 1 seconds have passed; no further trial starts" in output
+    count = len(read_report(folder, "trials.csv"))
+    assert 2 <= count < 30
+    set_tune(folder, timeout="null")
+    assert f"{count} trials finished, " in run(folder, "tune")
+    assert len(read_report(folder, "trials.csv")) == 30
+
+
 def test_a_killed_worker_is_replaced_and_loses_no_trial(tmp_path: Path, idx_folder: Path) -> None:
     folder = new_folder(tmp_path / "two", idx_folder, workers=2)
     with start(folder, "tune") as process:

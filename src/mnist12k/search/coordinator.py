@@ -1,4 +1,4 @@
-"""One coordinator per study: the `mnist12k tune` that fills its queue and writes its reports.
+"""One coordinator per study: the `mnist12k tune`, or `seeds`, that fills its queue and reports.
 
 It holds a lock that ends with its process: of a file beside the journal, or of a session of the
 database, which is taken again after the database was restarted.
@@ -22,6 +22,7 @@ from mnist12k.paths import store_root
 from mnist12k.search.storage import JOURNAL, PAUSE, connect
 from mnist12k.search.study import FINISHED
 
+HELPERS = {"tune": "mnist12k tune-worker", "seeds": "mnist12k tune-worker --seeds"}  # by command
 HOLDER = sqlalchemy.text(
     "SELECT coalesce(application_name, '') FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -33,27 +34,25 @@ KEEPALIVE = "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10"
 
 
 @contextlib.contextmanager
-def coordinating(study: optuna.Study, storage: str) -> Iterator[None]:
+def coordinating(study: optuna.Study, storage: str, command: str = "tune") -> Iterator[None]:
     """Coordinate a study, alone; its workers end when the block has ended without an error.
 
     Raises UserError as `only_coordinator` does.
     """
-    with only_coordinator(storage, study.study_name):
+    with only_coordinator(storage, study.study_name, command):
         study.set_user_attr(FINISHED, False)
         yield
         study.set_user_attr(FINISHED, True)
 
 
 @contextlib.contextmanager
-def only_coordinator(storage: str, study: str) -> Iterator[None]:
+def only_coordinator(storage: str, study: str, command: str = "tune") -> Iterator[None]:
     """Be the only coordinator of the study of this name; raise UserError if there is another.
 
     That may happen within the block as well: after the database was restarted, another process may
     be the first to take the lock. The block is then stopped as by a signal.
     """
-    taken = UserError(
-        f"another `mnist12k tune` runs the search {study}; `mnist12k tune-worker` helps it"
-    )
+    taken = UserError(f"another `mnist12k {command}` runs {study}; `{HELPERS[command]}` helps it")
     if storage == "journal":
         try:
             with file_lock(study).acquire(timeout=1):  # a worker may be looking at it

@@ -25,11 +25,17 @@ def study_digest(settings: SearchSettings) -> str:
         "network": dumped or settings.train.architecture.model_dump(exclude_defaults=True),
         "validation_size": settings.train.validation_size,
         "deterministic": settings.train.deterministic,
+    }
+    return digest_of(inputs | data_and_code())
+
+
+def data_and_code() -> dict[str, object]:
+    """Return the digests of the data, and of the code that decides a loss."""
+    return {
         "data": folder_md5(DATA),
         "cnn": folder_md5(PACKAGE / "cnn"),
         "code": [file_md5(PACKAGE / name) for name in CODE],
     }
-    return digest_of(inputs)
 
 
 def digest_of(content: object) -> str:

@@ -24,6 +24,7 @@ from mnist12k.search.space import (
 from mnist12k.search.storage import open_storage
 
 GRID_POINTS = 5  # per range without a step
+CASE_TRIALS = 10  # of each case
 BEST_OF_STUDY = 5  # trials of `tune.from_study`
 
 
@@ -31,8 +32,8 @@ def plan(settings: SearchSettings) -> list[tuple[Point, dict[str, Any]]]:
     """Return what is fixed of each of `tune.trials` trials, and its user attributes.
 
     The recipe itself is the first trial; the start points follow, and the best ones of
-    `tune.from_study`. Half of all trials are then shared equally among the cases of the space, and
-    the rest is free. For the sampler `grid`, the plan is the grid.
+    `tune.from_study`; then ten trials of every case of the space. The rest is free. For the sampler
+    `grid`, the plan is the grid.
 
     Raises UserError if the grid has more points than `tune.trials`, or `tune.from_study` is
     unknown.
@@ -49,8 +50,7 @@ def plan(settings: SearchSettings) -> list[tuple[Point, dict[str, Any]]]:
     given = [as_parameters(point, space, partial=True) for point in tune.start_points]
     given += best_of_study(settings, space)
     cases = {name: [*each.spaces] for name, each in space.items() if isinstance(each, Cases)}
-    most = max(map(len, cases.values()), default=1)
-    shared = most * (tune.trials // (2 * most)) if cases else 0
+    shared = CASE_TRIALS * max(map(len, cases.values()), default=0)
     given += [
         {name: own[number % len(own)] for name, own in cases.items()} for number in range(shared)
     ]

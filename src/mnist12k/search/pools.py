@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import sys
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -14,8 +15,10 @@ from mnist12k.errors import UserError
 from mnist12k.failures import explain
 from mnist12k.paths import store_root
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.worker import work
 from mnist12k.signals import end_with_parent, starting_workers
+
+# What a worker process does for the study of a name: `work` of search/worker.py, or the like.
+Work = Callable[[SearchSettings, str], None]
 
 CONNECT_TIMEOUT = 5  # seconds
 STOP_TIMEOUT = 10  # seconds that a worker may take to end
@@ -35,14 +38,16 @@ def worker_count(settings: SearchSettings) -> int:
     return workers
 
 
-def _work_in(folder: str, root: str, settings: SearchSettings, name: str) -> None:
+def _work_in(folder: str, root: str, work: Work, settings: SearchSettings, name: str) -> None:
     """Work in the project's folder on a cluster's node, with the driver's store."""
     os.chdir(folder)
     os.environ["DVC_ROOT"] = root
     work(settings, name)
 
 
-def _work_or_report(failures: "SimpleQueue[str]", settings: SearchSettings, name: str) -> None:
+def _work_or_report(
+    failures: "SimpleQueue[str]", work: Work, settings: SearchSettings, name: str
+) -> None:
     """Work in a process of its own, which leaves it to the parent to report what stops it."""
     end_with_parent()
     try:
@@ -58,8 +63,9 @@ def _work_or_report(failures: "SimpleQueue[str]", settings: SearchSettings, name
 class ProcessPool:
     """At most `size` worker processes on this machine."""
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, work: Work) -> None:
         self.size = worker_count(settings)
+        self.work = work
         self.spawn = multiprocessing.get_context("spawn")  # a fork with threads can hang
         with starting_workers():
             self.failures: SimpleQueue[str] = self.spawn.SimpleQueue()
@@ -70,7 +76,7 @@ class ProcessPool:
 
     def start(self, study: str) -> None:
         """Start a worker for the study of this name."""
-        arguments = (self.failures, self.settings, study)
+        arguments = (self.failures, self.work, self.settings, study)
         process = self.spawn.Process(target=_work_or_report, args=arguments, daemon=True)
         with starting_workers():
             process.start()
@@ -104,7 +110,7 @@ class RayPool:
     restarts tasks whose node is lost. On GPUs, each task gets an equal fraction of them.
     """
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, work: Work) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
         try:
             import ray
@@ -126,7 +132,7 @@ class RayPool:
         gpus = min(resources.get("GPU", 0) / self.size, 1) if on_gpu else 0
         self.ray = ray
         self.task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_work_in)
-        self.arguments = (str(Path.cwd()), str(store_root()), settings)
+        self.arguments = (str(Path.cwd()), str(store_root()), work, settings)
         self.running: list[ray.ObjectRef[None]] = []
 
     def start(self, study: str) -> None:

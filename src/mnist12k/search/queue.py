@@ -6,20 +6,24 @@ even if workers die.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.processes import is_gone
+from mnist12k.search.settings import Tune
 from mnist12k.search.space import Point
 
 PROCESS, ATTEMPT = "mnist12k.process", "mnist12k.attempt"  # user attributes of every queued trial
 # User attributes of a trial: a point that is given, not drawn; its seed; the number of the trial's
 # first attempt.
 POINT, SEED, FIRST_NUMBER = "mnist12k.point", "mnist12k.seed", "mnist12k.first_number"
+ENOUGH = "mnist12k.enough"  # user attribute of a study: why no further trial starts, or empty
 ATTEMPTS = 3  # a trial whose worker died this often is not queued again
 GRACE = 60  # seconds without a sign of life, after which a worker counts as dead
 
@@ -68,8 +72,22 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def queued(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials in the queue."""
+    """Return the trials in the queue; none if the search has had enough."""
+    if study.user_attrs.get(ENOUGH):
+        return []
     return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
+def why_enough(study: optuna.Study, tune: Tune, started: float) -> str:
+    """Return why no further trial should start, or nothing; `started` is the monotonic clock's."""
+    if tune.timeout is not None and time.monotonic() - started > tune.timeout:
+        return f"tune.timeout = {tune.timeout:g} seconds have passed"
+    if tune.patience is not None:
+        trials = sorted(finished(study), key=lambda trial: trial.datetime_complete or datetime.min)
+        losses = [math.inf if trial.value is None else trial.value for trial in trials]
+        if losses and len(losses) - 1 - losses.index(min(losses)) >= tune.patience:
+            return f"tune.patience = {tune.patience} trials have brought no lower loss"
+    return ""
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

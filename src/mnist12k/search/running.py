@@ -1,4 +1,4 @@
-"""Both sides of a running search: `mnist12k tune`, and every `mnist12k tune-worker`."""
+"""Both sides of a running study: `mnist12k tune` or `seeds`, and every `mnist12k tune-worker`."""
 
 import time
 from collections import defaultdict
@@ -13,11 +13,12 @@ from mnist12k.errors import UserError, without_passwords
 from mnist12k.paths import DATA, store_root
 from mnist12k.processes import this_process
 from mnist12k.search.coordinator import is_coordinated
-from mnist12k.search.pools import ProcessPool, RayPool
+from mnist12k.search.pools import ProcessPool, RayPool, Work
 from mnist12k.search.queue import PROCESS, finished, queued, requeue_dead
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.storage import JOURNAL, open_storage
-from mnist12k.search.study import FINISHED, storage_errors, study_name
+from mnist12k.search.study import FINISHED, storage_errors
+from mnist12k.search.worker import work
 from mnist12k.signals import print_line
 
 POLL = 0.5  # seconds
@@ -27,15 +28,15 @@ ALONE = 30  # seconds without a coordinator and without queued trials
 
 
 def run_workers(
-    settings: SearchSettings, study: optuna.Study, on_change: Callable[[], None]
+    settings: SearchSettings, study: optuna.Study, on_change: Callable[[], None], work: Work = work
 ) -> None:
-    """Keep workers running until no trial of the study is queued or running (see `work`).
+    """Keep workers running until no trial of the study is queued or running.
 
     Dead workers are replaced. `on_change` is called twice a second, and at the end.
     Raises UserError if workers keep dying, or if the cluster cannot be reached.
     """
     open_pool = RayPool if settings.tune.engine == "ray" else ProcessPool
-    pool: RayPool | ProcessPool = open_pool(settings)
+    pool: RayPool | ProcessPool = open_pool(settings, work)
     first_seen: dict[int, float] = {}
     try:
         while True:
@@ -44,7 +45,7 @@ def run_workers(
             states = {trial.state for trial in study.get_trials(deepcopy=False)}
             on_change()
             running = pool.count_running()
-            if not running and states.isdisjoint({TrialState.WAITING, TrialState.RUNNING}):
+            if not running and not queued(study) and TrialState.RUNNING not in states:
                 return
             for _ in range(min(pool.size - running, len(queued(study)))):
                 pool.start(study.study_name)
@@ -53,20 +54,25 @@ def run_workers(
         pool.close()
 
 
-def help_search(settings: SearchSettings, result_line: Callable[[FrozenTrial], str]) -> None:
-    """Run trials for a search that `mnist12k tune` coordinates, until it ends.
+def help_study(
+    settings: SearchSettings,
+    name: str,
+    result_line: Callable[[FrozenTrial], str],
+    work: Work = work,
+    command: str = "tune",
+) -> None:
+    """Run trials of the study of this name, which another process coordinates, until it ends.
 
-    Prints the result line of each trial that ran here. Raises UserError if there is no such search,
+    Prints the result line of each trial that ran here. Raises UserError if there is no such study,
     or as `run_workers` does.
     """
     load_training_digits(DATA, settings.train.architecture)  # damaged data is one error
-    name = study_name(settings)
-    storage = wait_for_search(settings, name)
+    storage = wait_for_study(settings, name, command)
     studies: dict[str, optuna.Study] = {}
     first_seen: dict[str, dict[int, float]] = defaultdict(dict)
     printed: set[tuple[str, int]] = set()
     machine = this_process().partition("-")[0]
-    pool = ProcessPool(settings)
+    pool = ProcessPool(settings, work)
     last_active = time.monotonic()
     print_line(f"{name}: helping with {pool.size} worker processes")
     try:
@@ -87,13 +93,13 @@ def help_search(settings: SearchSettings, result_line: Callable[[FrozenTrial], s
                         printed.add((study.study_name, trial.number))
                         print_line(result_line(trial))
             if studies[name].user_attrs.get(FINISHED):
-                print_line(f"{name}: the search has ended; {len(printed)} trials ran here")
+                print_line(f"{name} has ended; {len(printed)} trials ran here")
                 return
             if running or is_coordinated(settings.tune.storage, name):
                 last_active = time.monotonic()
             elif time.monotonic() - last_active > ALONE:
                 print_line(
-                    f"{name}: the queue is empty, and no `mnist12k tune` runs this search; "
+                    f"{name}: the queue is empty, and no `mnist12k {command}` runs it; "
                     f"{len(printed)} trials ran here"
                 )
                 return
@@ -102,7 +108,7 @@ def help_search(settings: SearchSettings, result_line: Callable[[FrozenTrial], s
         pool.close()
 
 
-def wait_for_search(settings: SearchSettings, name: str) -> BaseStorage:
+def wait_for_study(settings: SearchSettings, name: str, command: str) -> BaseStorage:
     """Return the storage of the study of this name, once it exists.
 
     Raises UserError if it does not within `WAIT` seconds, or at once if it would be in a journal.
@@ -110,7 +116,7 @@ def wait_for_search(settings: SearchSettings, name: str) -> BaseStorage:
     address = settings.tune.storage
     journal = store_root() / JOURNAL
     missing = UserError(
-        f"{journal} has no search {name}: start `mnist12k tune` here, or for workers on other "
+        f"{journal} has no {name}: start `mnist12k {command}` here, or for workers on other "
         "machines set tune.storage to a PostgreSQL server's address"
     )
     if address == "journal" and not journal.exists():
@@ -123,13 +129,14 @@ def wait_for_search(settings: SearchSettings, name: str) -> BaseStorage:
                 raise missing
             if says:
                 print_line(
-                    f"{name}: waiting for `mnist12k tune` with the same params.yaml, code and data"
+                    f"{name}: waiting for `mnist12k {command}` with the same params.yaml, code "
+                    "and data"
                 )
                 says = False
             if time.monotonic() - started > WAIT:
                 raise UserError(
-                    f"tune.storage = {without_passwords(address)!r}: no search {name} was started "
-                    f"within {WAIT // 60} minutes; `mnist12k tune` starts it"
+                    f"tune.storage = {without_passwords(address)!r}: no {name} was started "
+                    f"within {WAIT // 60} minutes; `mnist12k {command}` starts it"
                 )
             time.sleep(HELPER_POLL)
         return storage

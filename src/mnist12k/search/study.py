@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 import optuna
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.errors import UserError, warn, without_passwords
@@ -42,12 +42,19 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 
     Raises UserError if the storage fails or has another study of the same name.
     """
-    digest = full_digest(settings) + finalists
     name = study_name(settings) + (f"-finalists-{finalists[:8]}" if finalists else "")
+    pruner = NopPruner() if finalists else new_pruner(settings)
+    return open_named_study(settings, name, full_digest(settings) + finalists, pruner)
+
+
+def open_named_study(
+    settings: SearchSettings, name: str, digest: str, pruner: BasePruner | None = None
+) -> optuna.Study:
+    """Open the study of this name, or create it; raise UserError as `open_study` does."""
     with storage_errors(settings):
         study = optuna.create_study(
             storage=open_storage(settings.tune.storage),
-            pruner=NopPruner() if finalists else new_pruner(settings),
+            pruner=pruner or NopPruner(),
             study_name=name,
             load_if_exists=True,
         )

@@ -1,7 +1,7 @@
 """One worker process of a search: it runs queued trials, one after the other."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import optuna
 import torch
@@ -35,13 +35,18 @@ def work(settings: SearchSettings, name: str) -> None:
     def objective(trial: optuna.Trial) -> float:
         return run_trial(trial, own, digits)
 
+    study.sampler = NumberedSampler(settings.tune, study)
+    if settings.tune.together > 1:
+        run_queued(study, lambda: run_batch(study, own, digits))
+    else:
+        run_queued(study, lambda: study.optimize(objective, n_trials=1, catch=(NotQueued,)))
+
+
+def run_queued(study: optuna.Study, run_next: Callable[[], None]) -> None:
+    """Run trials until the queue is empty; `run_next` takes one, or several, and runs them."""
     while queued(study):
-        with giving_up_lost_trials(name):
-            if settings.tune.together > 1:
-                run_batch(study, own, digits)
-            else:
-                study.sampler = NumberedSampler(settings.tune, study)
-                study.optimize(objective, n_trials=1, catch=(NotQueued,))
+        with giving_up_lost_trials(study.study_name):
+            run_next()
 
 
 @contextlib.contextmanager

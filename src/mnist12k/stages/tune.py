@@ -1,5 +1,6 @@
 """Search for better hyperparameters on the hold-out set; the test images are not used."""
 
+import time
 from collections.abc import Callable, Mapping
 
 import optuna
@@ -16,7 +17,15 @@ from mnist12k.search.coordinator import coordinating
 from mnist12k.search.pictures import draw_search
 from mnist12k.search.plan import plan
 from mnist12k.search.plots import draw_study
-from mnist12k.search.queue import SEED, fill_queue, finished, queued, requeue_dead
+from mnist12k.search.queue import (
+    ENOUGH,
+    SEED,
+    fill_queue,
+    finished,
+    queued,
+    requeue_dead,
+    why_enough,
+)
 from mnist12k.search.race import (
     choose_finalists,
     finalist_results,
@@ -26,10 +35,10 @@ from mnist12k.search.race import (
     queue_trainings,
 )
 from mnist12k.search.results import described, epochs_table, metrics, ranking, trials_table
-from mnist12k.search.running import run_workers
+from mnist12k.search.running import help_study, run_workers
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import Point, parse_space
-from mnist12k.search.study import SEARCH, open_study, say_what_chooses
+from mnist12k.search.study import SEARCH, open_study, say_what_chooses, study_name
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
 from mnist12k.signals import print_line
 
@@ -60,7 +69,8 @@ def search(settings: SearchSettings, study: optuna.Study, log_trials: LogTrials)
 
     requeue_dead(study, {})
     fill_queue(study, plan(settings))
-    run_queue(settings, study, on_finished)
+    started = time.monotonic()
+    run_queue(settings, study, on_finished, lambda: why_enough(study, settings.tune, started))
 
     finalists = choose_finalists(study, settings)
     if len(finalists) == 1:
@@ -101,7 +111,7 @@ def run_finalists(
                 "`mnist12k tune` tries once more"
             )
         queue_trainings(study, missing, finalists, settings)
-        run_queue(settings, study, lambda: None)
+        run_queue(settings, study)
         done = missing
 
 
@@ -117,9 +127,16 @@ def verdict_lines(found: TuneMetrics) -> str:
 
 
 def run_queue(
-    settings: SearchSettings, study: optuna.Study, on_finished: Callable[[], None]
+    settings: SearchSettings,
+    study: optuna.Study,
+    on_finished: Callable[[], None] = lambda: None,
+    enough: Callable[[], str] = lambda: "",
 ) -> None:
-    """Run the queued trials and print each result; call `on_finished` after one or several."""
+    """Run the queued trials and print each result; call `on_finished` after one or several.
+
+    Once `enough` returns a reason, no further trial starts.
+    """
+    study.set_user_attr(ENOUGH, "")
     printed = {trial.number for trial in finished(study)}
     counts = f"{len(printed)} trials finished, {len(queued(study))} to go"
     print_line(f"{study.study_name}: {counts}")
@@ -131,8 +148,16 @@ def run_queue(
             printed.add(trial.number)
         if new:
             on_finished()
+        if (why := enough()) and not study.user_attrs[ENOUGH]:
+            print_line(f"{study.study_name}: {why}; no further trial starts")
+            study.set_user_attr(ENOUGH, why)
 
     run_workers(settings, study, on_change)
+
+
+def help_tune(settings: SearchSettings) -> None:
+    """Run trials for a search that another machine has started, until it ends."""
+    help_study(settings, study_name(settings), result_line)
 
 
 def result_line(trial: FrozenTrial) -> str:
