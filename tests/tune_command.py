@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,11 +55,13 @@ def with_tune(settings: SearchSettings, **tune: object) -> SearchSettings:
     return settings._replace(tune=settings.tune.model_copy(update=tune))
 
 
-def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    """Start a command in a new session."""
+def start(
+    folder: Path, *arguments: str, before: Sequence[str] = (), **variables: str
+) -> subprocess.Popen[str]:
+    """Start a command in a new session, by way of the program `before` if there is one."""
     inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "mnist12k", *arguments],
+        [*before, sys.executable, "-u", "-m", "mnist12k", *arguments],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | variables,
         stdout=subprocess.PIPE,

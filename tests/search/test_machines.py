@@ -1,7 +1,9 @@
 """Workers that have nothing but a PostgreSQL server in common, as on several machines."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.storages import fail_stale_trials
-from optuna.trial import TrialState
-from team_server import find_postgresql, postgresql
+from team_server import PostgreSQL, find_postgresql, postgresql_server
 from tune_command import new_folder, read_report, read_until, start
 from workspace import ELSEWHERE, inside
 
@@ -29,11 +30,29 @@ pytestmark = [
 ]
 
 
+ALONE = (
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--uts"),
+    *("sh", "-c", 'hostname another && exec "$@"', "sh"),
+)
+
+
+def can_be_alone() -> bool:
+    """Return whether a process can have its own machine, as far as the kernel can pretend one."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
+def server() -> Iterator[PostgreSQL]:
     assert PROGRAMS is not None
-    with postgresql(PROGRAMS) as address:
-        yield address
+    with postgresql_server(PROGRAMS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(server: PostgreSQL) -> str:
+    return server.address
 
 
 @contextmanager
@@ -69,13 +88,25 @@ def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_kille
     assert not (first / "optuna.journal").exists()
 
 
-def test_a_single_worker_empties_the_queue(database: str, tmp_path: Path, idx_folder: Path) -> None:
-    folder = new_folder(tmp_path / "alone", idx_folder, storage=database, trials=2, seed=5)
-    with opened(folder) as study:
-        with start(folder, "tune-worker") as process:
-            process.communicate(timeout=200)
-        assert process.returncode == 0
-        assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+@pytest.mark.skipif(not can_be_alone(), reason="needs namespaces, which need root on Linux")
+def test_a_worker_with_nothing_but_the_database_in_common_completes_a_search(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    # Processes, host name and network of its own; its only way out is the database's socket.
+    socket = server.address.replace("127.0.0.1:", "").replace(server.port, "")
+    socket += f"?host={server.folder}&port={server.port}"
+    first = new_folder(tmp_path / "one", idx_folder, storage=server.address, trials=12, seed=7)
+    second = new_folder(tmp_path / "two", idx_folder, storage=socket, trials=12, seed=7)
+    with start(first, "tune") as tune:
+        output = read_until(tune, "mnist12k-")
+        with start(second, "tune-worker", before=ALONE) as worker:
+            output += tune.communicate(timeout=400)[0]
+            helped = worker.communicate(timeout=60)[0]
+    assert (tune.returncode, worker.returncode) == (0, 0), output + helped
+    lines = [line for line in helped.splitlines() if line.startswith("trial ")]
+    assert lines
+    assert set(lines) <= set(output.splitlines())
+    assert len(read_report(first, "trials.csv")) == 12
 
 
 def test_a_silent_worker_on_another_machine_loses_its_trial(

@@ -90,7 +90,10 @@ def only_coordinator(storage: str, study: str, command: str = "tune") -> Iterato
 
 
 def is_coordinated(storage: str, study: str) -> bool:
-    """Return whether a coordinator of the study of this name is running."""
+    """Return whether a coordinator of the study of this name is running.
+
+    True as well if the database does not answer: nothing is known then.
+    """
     if storage == "journal":
         try:
             with file_lock(study).acquire(blocking=False):
@@ -100,6 +103,8 @@ def is_coordinated(storage: str, study: str) -> bool:
     lock = DatabaseLock(storage, study)
     try:
         return lock.holder() is not None
+    except SQLAlchemyError:
+        return True
     finally:
         lock.close()
 

@@ -14,6 +14,7 @@ from mnist12k.cnn.device import pick_device
 from mnist12k.errors import UserError
 from mnist12k.failures import explain
 from mnist12k.paths import store_root
+from mnist12k.processes import this_process
 from mnist12k.search.settings import SearchSettings
 from mnist12k.signals import end_with_parent, starting_workers
 
@@ -71,7 +72,7 @@ class ProcessPool:
             self.failures: SimpleQueue[str] = self.spawn.SimpleQueue()
         self.settings = settings
         self.processes: list[BaseProcess] = []
-        self.numbers: set[int | None] = set()  # of all processes so far
+        self.names: set[str] = set()  # how the names of all its processes so far begin
         self.deaths = 0
 
     def start(self, study: str) -> None:
@@ -81,7 +82,11 @@ class ProcessPool:
         with starting_workers():
             process.start()
         self.processes.append(process)
-        self.numbers.add(process.pid)
+        self.names.add(f"{this_process().partition('-')[0]}-{process.pid}")
+
+    def has_run(self, name: str) -> bool:
+        """Return whether the process of this name is or was one of this pool's workers."""
+        return name.rpartition("-")[0] in self.names
 
     def count_running(self) -> int:
         """Return how many workers are running; raise UserError if one failed, or many died."""

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError, without_passwords
 from mnist12k.paths import DATA, store_root
-from mnist12k.processes import this_process
 from mnist12k.search.coordinator import is_coordinated
 from mnist12k.search.pools import ProcessPool, RayPool, Work
 from mnist12k.search.queue import PROCESS, finished, queued, requeue_dead
@@ -71,31 +70,32 @@ def help_study(
     studies: dict[str, optuna.Study] = {}
     first_seen: dict[str, dict[int, float]] = defaultdict(dict)
     printed: set[tuple[str, int]] = set()
-    machine = this_process().partition("-")[0]
     pool = ProcessPool(settings, work)
-    last_active = time.monotonic()
-    print_line(f"{name}: helping with {pool.size} worker processes")
+    last_active: float | None = None
     try:
         while True:
             for each in optuna.get_all_study_names(storage):
                 if each.startswith(name) and each not in studies:  # the search, its finalists
                     studies[each] = optuna.load_study(study_name=each, storage=storage)
+            has_ended = bool(studies[name].user_attrs.get(FINISHED))
             running = pool.count_running()
             for study in studies.values():
                 requeue_dead(study, first_seen[study.study_name])
-                for _ in range(min(pool.size - running, len(queued(study)))):
+                for _ in range(0 if has_ended else min(pool.size - running, len(queued(study)))):
                     pool.start(study.study_name)
                     running += 1
                 for trial in finished(study):
-                    _, _, number = trial.user_attrs.get(PROCESS, "").partition(f"{machine}-")
-                    ran_here = number.partition("-")[0] in map(str, pool.numbers)
-                    if ran_here and (study.study_name, trial.number) not in printed:
-                        printed.add((study.study_name, trial.number))
+                    key = (study.study_name, trial.number)
+                    if key not in printed and pool.has_run(trial.user_attrs.get(PROCESS, "")):
+                        printed.add(key)
                         print_line(result_line(trial))
-            if studies[name].user_attrs.get(FINISHED):
+            if has_ended:
                 print_line(f"{name} has ended; {len(printed)} trials ran here")
                 return
-            if running or is_coordinated(settings.tune.storage, name):
+            if last_active is None:
+                processes = "1 process" if pool.size == 1 else f"{pool.size} processes"
+                print_line(f"{name}: helping with {processes}")
+            if last_active is None or running or is_coordinated(settings.tune.storage, name):
                 last_active = time.monotonic()
             elif time.monotonic() - last_active > ALONE:
                 print_line(
@@ -136,7 +136,7 @@ def wait_for_study(settings: SearchSettings, name: str, command: str) -> BaseSto
             if time.monotonic() - started > WAIT:
                 raise UserError(
                     f"tune.storage = {without_passwords(address)!r}: no {name} was started "
-                    f"within {WAIT // 60} minutes; `mnist12k {command}` starts it"
+                    f"within {WAIT / 60:.3g} minutes; `mnist12k {command}` starts it"
                 )
             time.sleep(HELPER_POLL)
         return storage

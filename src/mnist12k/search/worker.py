@@ -60,4 +60,4 @@ def giving_up_lost_trials(name: str) -> Iterator[None]:
     except (UpdateFinishedTrialError, ValueError) as error:
         if isinstance(error, ValueError) and str(error) != "Cannot tell a FAIL trial.":
             raise
-        warn(f"{name}: a trial took a break of over a minute, and was queued again")
+        warn(f"{name}: a trial was interrupted for over a minute, and queued again")

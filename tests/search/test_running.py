@@ -1,0 +1,310 @@
+"""`mnist12k tune-worker`: processes of its own, in a folder of its own, for another's search."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from servers import environment
+from team_server import PostgreSQL, find_postgresql, postgresql_server
+from tune_command import (
+    alive,
+    new_folder,
+    read_report,
+    read_until,
+    search_settings,
+    start,
+    with_tune,
+)
+from workspace import inside
+
+from mnist12k.errors import UserError
+from mnist12k.params import load_params
+from mnist12k.search import running
+from mnist12k.search.plan import plan
+from mnist12k.search.queue import POINT, SEED, enqueue, fill_queue, finished
+from mnist12k.search.running import help_study
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import FINISHED, open_study, study_name
+from mnist12k.search.worker import giving_up_lost_trials
+from mnist12k.stages.tune import result_line
+
+PROGRAMS = find_postgresql()
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    if PROGRAMS is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgresql_server(PROGRAMS) as server:
+        yield server
+
+
+@contextmanager
+def opened(folder: Path, finalists: str = "") -> Iterator[tuple[SearchSettings, optuna.Study]]:
+    """Open a folder's study, and close its connections at the end."""
+    with inside(folder):
+        settings = load_params().search()
+        study = open_study(settings, finalists)
+        try:
+            yield settings, study
+        finally:
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
+def start_impatient(folder: Path, command: str) -> "subprocess.Popen[str]":
+    """Start a command that gives its database up after six seconds instead of five minutes."""
+    program = (
+        "import sys; from mnist12k.search import storage; storage.PATIENCE = 6; "
+        "from mnist12k.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", program, command],
+        cwd=folder,
+        env=environment() | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_worker_waits_for_its_search_and_ends_with_it(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    first, second = (
+        new_folder(tmp_path / name, idx_folder, storage=server.address, trials=8)
+        for name in ("one", "two")
+    )
+    with start(second, "tune-worker") as worker:
+        output = read_until(worker, "mnist12k-")
+        assert "waiting for `mnist12k tune` with the same params.yaml, code and data" in output
+        with start(first, "tune") as tune:
+            coordinated = tune.communicate(timeout=500)[0]
+        output += worker.communicate(timeout=60)[0]
+    assert (tune.returncode, worker.returncode) == (0, 0), coordinated + output
+    waiting, helping, *results, ended = output.splitlines()
+    name = waiting.split(":")[0]
+    assert helping == f"{name}: helping with 1 process"
+    assert ended == f"{name} has ended; {len(results)} trials ran here"
+    assert results
+    assert set(results) <= set(coordinated.splitlines())  # the coordinator prints every trial
+    assert len(read_report(first, "trials.csv")) == 8
+
+
+def test_a_worker_empties_the_queues_of_a_search_and_its_finalists_without_a_coordinator(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(
+        tmp_path / "alone", idx_folder, storage=server.address, trials=2, seed=5, workers=2
+    )
+    with opened(folder) as (settings, study), opened(folder, "f" * 32) as (_, finalists):
+        fill_queue(study, plan(settings))
+        for seed in (7, 8):
+            enqueue(finalists, {}, {POINT: {"dropout": 0.05}, SEED: seed})
+        with start(folder, "tune-worker") as worker:
+            output = worker.communicate(timeout=300)[0]
+        assert worker.returncode == 0, output
+        assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+        assert [trial.state for trial in finalists.trials] == [TrialState.COMPLETE] * 2
+    helping, *results, ended = output.splitlines()
+    assert helping.endswith("helping with 2 processes")
+    assert sorted(line.split(":")[0] for line in results) == (
+        ["trial 0 complete after 3 epochs"] * 2 + ["trial 1 complete after 3 epochs"] * 2
+    )
+    assert sum("dropout 0.05, seed " in line for line in results) == 2
+    assert ended.endswith(
+        "the queue is empty, and no `mnist12k tune` runs this search; 4 trials ran here"
+    )
+
+
+def test_a_worker_of_a_finished_search_ends_at_once(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(tmp_path / "ended", idx_folder, storage=server.address, seed=6)
+    with opened(folder) as (_, study):
+        study.set_user_attr(FINISHED, True)
+        with start(folder, "tune-worker") as worker:
+            output = worker.communicate(timeout=200)[0]
+        assert worker.returncode == 0, output
+        assert output == f"{study.study_name} has ended; 0 trials ran here\n"
+
+
+def test_a_search_that_nobody_starts_is_an_error_of_one_line(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "WAIT", 3)
+    with search_settings(tmp_path, idx_folder) as settings:
+        settings = with_tune(settings, storage=server.address, seed=99)
+        with pytest.raises(UserError) as caught:
+            help_study(settings, study_name(settings), result_line)
+        assert str(caught.value) == (
+            f"tune.storage = 'postgresql://mlflow:***@127.0.0.1:{server.port}/mlflow': no "
+            f"{study_name(settings)} was started within 0.05 minutes; `mnist12k tune` starts it"
+        )
+
+
+def test_a_journal_without_the_search_is_an_error_of_one_line_at_once(
+    tmp_path: Path, idx_folder: Path
+) -> None:
+    with search_settings(tmp_path, idx_folder) as settings:
+        other = with_tune(settings, seed=2)
+        for _ in range(2):
+            with pytest.raises(UserError) as caught:
+                help_study(other, study_name(other), result_line)
+            assert str(caught.value) == (
+                f"{tmp_path}/optuna.journal has no {study_name(other)}: start "
+                "`mnist12k tune` here, or for workers on other machines set tune.storage to a "
+                "PostgreSQL server's address"
+            )
+            open_study(settings)  # the journal has another search then
+
+
+def test_a_worker_helps_a_search_in_a_journal_from_the_same_folder(
+    tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(tmp_path / "journal", idx_folder, trials=12)
+    with start(folder, "tune") as tune:
+        output = read_until(tune, "mnist12k-")
+        with start(folder, "tune-worker") as worker:
+            output += tune.communicate(timeout=500)[0]
+            helped = worker.communicate(timeout=60)[0]
+    assert (tune.returncode, worker.returncode) == (0, 0), output + helped
+    assert " has ended; " in helped
+    assert len(read_report(folder, "trials.csv")) == 12
+
+
+def test_an_error_of_all_worker_processes_is_printed_once(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(tmp_path / "damaged", idx_folder, storage=server.address, seed=7, workers=2)
+    with start(folder, "tune-worker") as worker:
+        read_until(worker, "mnist12k-")  # it has read the data, and waits
+        with opened(folder) as (settings, study):
+            labels = folder / "data/mnist/MNIST/raw/train-labels-idx1-ubyte"
+            labels.write_bytes(labels.read_bytes()[:100])
+            fill_queue(study, plan(settings))
+            output = worker.communicate(timeout=200)[0]
+    assert worker.returncode == 2
+    helping, error = output.splitlines()
+    assert "helping with 2 processes" in helping
+    assert error.startswith("mnist12k: error: ")
+    assert "train-labels-idx1-ubyte" in error
+
+
+def test_a_trial_that_was_queued_again_meanwhile_ends_its_worker_with_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = optuna.create_study()
+
+    def lose(trial: optuna.Trial) -> float:
+        study.tell(trial.number, state=TrialState.FAIL)
+        trial.report(1, 1)
+        return 1
+
+    def lose_at_the_end(trial: optuna.Trial) -> float:
+        study.tell(trial.number, state=TrialState.FAIL)
+        return 1
+
+    def fail(_: optuna.Trial) -> float:
+        raise ValueError("a bug")
+
+    for objective in (lose, lose_at_the_end):
+        with giving_up_lost_trials("study"):
+            study.optimize(objective, n_trials=1)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(
+            "mnist12k: warning: study: a trial was interrupted for over a minute"
+        )
+    with pytest.raises(ValueError, match="a bug"), giving_up_lost_trials("study"):
+        study.optimize(fail, n_trials=1)
+    assert finished(study) == []
+
+
+def test_a_suspended_worker_loses_its_trial_and_ends_with_the_search(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    first, second = (
+        new_folder(tmp_path / name, idx_folder, storage=server.address, trials=10, seed=8)
+        for name in ("one", "two")
+    )
+    with start(first, "tune") as tune:
+        output = read_until(tune, "mnist12k-")
+        with start(second, "tune-worker") as worker:
+            helped = read_until(worker, "trial ")
+            os.killpg(worker.pid, signal.SIGSTOP)
+            output += tune.communicate(timeout=400)[0]
+            assert tune.returncode == 0, output
+            os.killpg(worker.pid, signal.SIGCONT)
+            helped += worker.communicate(timeout=60)[0]
+    assert worker.returncode == 0, helped
+    assert "Traceback" not in output + helped
+    assert helped.splitlines()[-1].endswith(" ran here")
+    assert len(read_report(first, "trials.csv")) == 10
+    assert (read_report(first, "finalists.csv")["round"] == "verdict").sum() == 3 * 2
+
+
+def test_forty_trials_survive_a_killed_worker_and_a_restarted_database(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    first, second, third = (
+        new_folder(tmp_path / name, idx_folder, storage=server.address, trials=40, seed=9)
+        for name in ("one", "two", "three")
+    )
+    with start(first, "tune") as tune:
+        output = read_until(tune, "mnist12k-")
+        with start(second, "tune-worker") as survivor, start(third, "tune-worker") as victim:
+            helped = read_until(survivor, "trial ")
+            read_until(victim, "trial ")
+            os.killpg(victim.pid, signal.SIGKILL)
+            victim.communicate()
+            server.stop()
+            time.sleep(5)
+            server.start()
+            output += tune.communicate(timeout=500)[0]
+            helped += survivor.communicate(timeout=60)[0]
+    assert (tune.returncode, survivor.returncode) == (0, 0), output + helped
+    for text in (output, helped):
+        assert "Traceback" not in text
+        assert text.count("connection lost, retrying for 5 minutes") == 1
+    trials = read_report(first, "trials.csv")
+    assert len(trials) == trials["trial"].nunique() == 40
+    assert set(trials["state"]) == {"complete"}
+    assert (read_report(first, "finalists.csv")["round"] == "verdict").sum() == 3 * 2
+
+
+def test_a_database_that_stays_away_ends_both_commands_with_one_line(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    first, second = (
+        new_folder(tmp_path / name, idx_folder, storage=server.address, trials=40, seed=10)
+        for name in ("one", "two")
+    )
+    with (
+        start_impatient(first, "tune") as tune,
+        start_impatient(second, "tune-worker") as worker,
+    ):
+        output, helped = read_until(tune, "trial "), read_until(worker, "trial ")
+        server.stop()
+        try:
+            output += tune.communicate(timeout=100)[0]
+            helped += worker.communicate(timeout=100)[0]
+        finally:
+            server.start()
+        for process, text in ((tune, output), (worker, helped)):
+            assert process.returncode == 2, text
+            *_, warning, error = text.splitlines()
+            assert "connection lost, retrying for 0.1 minutes (" in warning
+            assert error.startswith("mnist12k: error: tune.storage = 'postgresql://mlflow:***@")
+            assert "no answer for 0.1 minutes (" in error
+            assert "Traceback" not in text
+            assert alive(process.pid) == []
