@@ -20,9 +20,11 @@ from mnist12k.search.settings import Tune
 from mnist12k.search.space import Point
 
 PROCESS, ATTEMPT = "mnist12k.process", "mnist12k.attempt"  # user attributes of every queued trial
-# User attributes of a trial: a point that is given, not drawn; its seed; the number of the trial's
-# first attempt.
-POINT, SEED, FIRST_NUMBER = "mnist12k.point", "mnist12k.seed", "mnist12k.first_number"
+# User attributes of a trial: a point that is given, not drawn; its seed; the finalist that it
+# trains; the number of the trial's first attempt.
+POINT, SEED, FINALIST = "mnist12k.point", "mnist12k.seed", "mnist12k.finalist"
+FIRST_NUMBER = "mnist12k.first_number"
+KEPT = (POINT, SEED, FINALIST)  # when a trial is queued again
 ENOUGH = "mnist12k.enough"  # user attribute of a study: why no further trial starts, or empty
 ATTEMPTS = 3  # a trial whose worker died this often is not queued again
 GRACE = 60  # seconds without a sign of life, after which a worker counts as dead
@@ -65,7 +67,7 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a copy of a trial that lost its worker, up to `ATTEMPTS` attempts in all."""
     attempt = trial.user_attrs.get(ATTEMPT, 1)
     if attempt < ATTEMPTS:
-        kept = {key: trial.user_attrs[key] for key in (POINT, SEED) if key in trial.user_attrs}
+        kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
         kept[FIRST_NUMBER] = trial.user_attrs.get(FIRST_NUMBER, trial.number)
         fixed = trial.system_attrs.get("fixed_params", {}) | trial.params
         enqueue(study, fixed, kept | {ATTEMPT: attempt + 1})

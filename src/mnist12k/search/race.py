@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.intervals import mean_with_interval
 from mnist12k.search.digest import digest_of
-from mnist12k.search.queue import POINT, SEED, enqueue, finished
+from mnist12k.search.queue import FINALIST, POINT, SEED, enqueue, finished
 from mnist12k.search.settings import MANY, SearchSettings, Tune
 from mnist12k.search.space import Cases, Point, as_parameters, parse_space, with_lists
 from mnist12k.search.trial import ACCURACY
@@ -184,7 +184,8 @@ def queue_trainings(
         point = finalists[name]
         if (point, seed) not in existing:
             # The parameters are fixed only so that dashboards show them.
-            enqueue(study, as_parameters(point, space, partial=True), {POINT: point, SEED: seed})
+            shown = as_parameters(point, space, partial=True)
+            enqueue(study, shown, {POINT: point, SEED: seed, FINALIST: name})
 
 
 def finalist_results(

@@ -19,6 +19,7 @@ from mnist12k.search.plan import plan
 from mnist12k.search.plots import draw_study
 from mnist12k.search.queue import (
     ENOUGH,
+    FINALIST,
     SEED,
     fill_queue,
     finished,
@@ -27,6 +28,7 @@ from mnist12k.search.queue import (
     why_enough,
 )
 from mnist12k.search.race import (
+    START,
     choose_finalists,
     finalist_results,
     finalists_digest,
@@ -162,9 +164,12 @@ def help_tune(settings: SearchSettings) -> None:
 
 def result_line(trial: FrozenTrial) -> str:
     """Return a trial's result and hyperparameters."""
-    seed = f", seed {trial.user_attrs[SEED]}" if SEED in trial.user_attrs else ""
     loss = trial.user_attrs.get(IMPOSSIBLE, "diverged")
     if trial.value is not None:
         loss = f"validation loss {trial.value:.5f}"
     state, epochs = trial.state.name.lower(), len(epochs_of(trial))
-    return f"trial {trial.number} {state} after {epochs} epochs: {loss}; {described(trial)}{seed}"
+    name, seed = trial.user_attrs.get(FINALIST, str(trial.number)), ""
+    if SEED in trial.user_attrs:
+        seed = f" from seed {trial.user_attrs[SEED]}"
+    what = "the recipe" if name == START else f"trial {name}"
+    return f"{what}{seed} {state} after {epochs} epochs: {loss}; {described(trial)}"
