@@ -1,7 +1,6 @@
 """A killed writer costs a search at most the record that it was writing."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import synchronize
 from pathlib import Path
 
 import optuna
@@ -20,15 +18,11 @@ from hypothesis import strategies as st
 from optuna.storages.journal import JournalFileOpenLock
 from optuna.trial import TrialState
 from project import ROOT
-from tune_command import alive, new_folder, read_until, search_settings, start
-from workspace import inside
+from tune_command import search_settings
 
 from mnist12k.errors import UserError
-from mnist12k.params import load_params
 from mnist12k.search.journal import JournalLock, open_journal
-from mnist12k.search.queue import requeue_dead
 from mnist12k.search.study import open_study
-from mnist12k.signals import end_with_parent
 
 WRITE_HALF = """
 import sys
@@ -256,56 +250,6 @@ def test_a_line_that_a_live_process_is_writing_is_never_cut(path: Path) -> None:
     assert opened
     assert path.read_bytes().endswith(b'"x","study_id":0,"datetime_start":null}\n')
     assert not damaged(path).exists()
-
-
-def write_slowly(path: Path, is_writing: "synchronize.Event") -> None:
-    """Write half a line in a worker's process, and the other half a second later."""
-    end_with_parent()
-    lock = JournalLock(path)
-    lock.acquire()
-    with path.open("ab", buffering=0) as journal:
-        journal.write(b'{"op_code":4,"worker_id":')
-        is_writing.set()
-        time.sleep(1)
-        journal.write(b'"x","study_id":0,"datetime_start":null}\n')
-    lock.release()
-    time.sleep(60)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once")
-def test_a_stopped_worker_finishes_the_line_that_it_is_writing(path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    is_writing = spawn.Event()
-    worker = spawn.Process(target=write_slowly, args=(path, is_writing))
-    worker.start()
-    assert is_writing.wait(60)
-    worker.terminate()
-    worker.join(10)
-    assert worker.exitcode == 128 + signal.SIGTERM
-    assert path.read_bytes().endswith(b'"x","study_id":0,"datetime_start":null}\n')
-    assert finished_trials(path) == [0, 1, 2, 3, 4]
-    assert not damaged(path).exists()
-
-
-@pytest.mark.slow
-def test_the_next_search_starts_at_once_after_ctrl_c(tmp_path: Path, idx_folder: Path) -> None:
-    folder = new_folder(tmp_path / "search", idx_folder, trials=60, workers=2)
-    for number in (0, 3, 6):
-        with start(folder, "tune") as process:
-            output = read_until(process, f"trial {number} ")
-            time.sleep(number / 20)
-            os.killpg(process.pid, signal.SIGINT)
-            output += process.communicate(timeout=60)[0]
-        assert process.returncode == 130, output
-        assert alive(process.pid) == []
-        with inside(folder):
-            started = time.monotonic()
-            study = open_study(load_params().search())
-            requeue_dead(study, {})
-            assert time.monotonic() - started < 2
-        assert study.get_trials(states=(TrialState.RUNNING,)) == []
-        assert "damaged" not in output
-        assert not damaged(folder / "optuna.journal").exists()
 
 
 @pytest.mark.slow

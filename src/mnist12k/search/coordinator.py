@@ -54,11 +54,15 @@ def only_coordinator(storage: str, study: str, command: str = "tune") -> Iterato
     """
     taken = UserError(f"another `mnist12k {command}` runs {study}; `{HELPERS[command]}` helps it")
     if storage == "journal":
+        held = file_lock(study)
         try:
-            with file_lock(study).acquire(timeout=1):  # a worker may be looking at it
-                yield
+            held.acquire(timeout=1)  # a worker may be looking at it
         except Timeout:
             raise taken from None
+        try:
+            yield
+        finally:
+            held.release()
         return
 
     lock = DatabaseLock(storage, study)

@@ -129,8 +129,8 @@ def wait_for_study(settings: SearchSettings, name: str, command: str) -> BaseSto
                 raise missing
             if says:
                 print_line(
-                    f"{name}: waiting for `mnist12k {command}` with the same params.yaml, code "
-                    "and data"
+                    f"{name}: waiting for `mnist12k {command}` with the same params.yaml, code, "
+                    "data and kind of device"
                 )
                 says = False
             if time.monotonic() - started > WAIT:
