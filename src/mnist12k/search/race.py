@@ -16,8 +16,8 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.intervals import mean_with_interval
 from mnist12k.search.digest import digest_of
+from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.queue import FINALIST, POINT, SEED, enqueue, finished
 from mnist12k.search.settings import MANY, SearchSettings, Tune
 from mnist12k.search.space import Cases, Point, as_parameters, parse_space, with_lists

@@ -7,10 +7,10 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.cnn.history import Epoch
-from mnist12k.intervals import mean_with_interval
 from mnist12k.outputs import TRIAL_COLUMNS, VALIDATION, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.digest import study_digest
+from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.picture_pruning import rank_correlations
 from mnist12k.search.queue import POINT, finished
 from mnist12k.search.race import RACE, START, VERDICT, losses_of, verdict

@@ -18,7 +18,6 @@ from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import read_json, write_json, write_table
-from mnist12k.intervals import mean_with_interval
 from mnist12k.outputs import (
     RESULTS,
     SEEDS_METRICS,
@@ -39,6 +38,7 @@ from mnist12k.search.given import (
     queue_given,
     work_given,
 )
+from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.queue import requeue_dead
 from mnist12k.search.running import help_study, run_workers
 from mnist12k.search.settings import SearchSettings
