@@ -142,7 +142,7 @@ def tune(apply: bool, force: bool) -> None:
 
     Trains variants of a recipe within the space in the section tune of params.yaml, compares them
     on the hold-out set, and says whether the best one beats the recipe from fresh seeds. Writes
-    reports/tune. Takes half an hour on two cores; an interrupted search resumes.
+    reports/tune. Takes up to an hour on two cores; an interrupted search resumes.
     """
     from mnist12k.search.best import apply_best
     from mnist12k.stages.tune import run

@@ -96,8 +96,8 @@ def test_a_worker_empties_the_queues_of_a_search_and_its_finalists_without_a_coo
     assert helping.endswith("helping with 2 processes")
     ended_after = " complete after 3 epochs"
     assert sorted(line.split(":")[0] for line in results) == [
-        *(f"trial 0 from seed 7{ended_after}", f"trial 0{ended_after}"),
-        *(f"trial 1 from seed 8{ended_after}", f"trial 1{ended_after}"),
+        *(f"trial 0{ended_after}", f"trial 0 from seed 7{ended_after}"),
+        *(f"trial 1{ended_after}", f"trial 1 from seed 8{ended_after}"),
     ]
     assert ended.endswith("the queue is empty, and no `mnist12k tune` runs it; 4 trials ran here")
 

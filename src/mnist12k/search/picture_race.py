@@ -109,8 +109,8 @@ def draw_differences(axes: Axes, differences: pd.Series) -> list[Artist]:
     Returns what belongs into the legend.
     """
     axes.axhline(0, color="black", linewidth=1)
-    axes.plot(differences.index, differences, "o", color="black", markersize=5)
     mean, count = differences.mean(), len(differences)
+    axes.plot(range(1, count + 1), differences, "o", color="black", markersize=5)
     line = axes.axhline(mean, color="black", linestyle=(0, (1, 1)), label="mean difference")
     handles: list[Artist] = [line]
     title = f"Verdict: {mean:.5f} ({count} {'seed' if count == 1 else 'seeds'})"
@@ -120,8 +120,8 @@ def draw_differences(axes: Axes, differences: pd.Series) -> list[Artist]:
         handles += [axes.axhspan(low, high, color="0.5", alpha=0.25, linewidth=0, label=label)]
         title += f"\n95 % interval {low:.5f} to {high:.5f}"
     axes.set_title(title.replace("-", "−"), loc="left")
-    axes.set_xlim(differences.index.min() - 0.5, differences.index.max() + 0.5)
-    axes.set_xlabel("seed")
+    axes.set_xlim(0.5, count + 0.5)
+    axes.set_xlabel("seeds of the verdict")
     axes.set_ylabel(f"difference in validation loss\n(below 0: trial {differences.name} is better)")
     whole_numbers(axes.xaxis)
     return handles

@@ -59,7 +59,7 @@ def ranking(
         "## The race\n\n"
         "The recipe, the best trials and the best of every case trained from one fresh seed after "
         "another.\nWhoever was behind the leader by more than chance dropped out.\n\n"
-        f"{race_table(study, results)}\n"
+        f"{race_table(study, results)}"
         f"{''.join(cases_table(name, study, results) for name in cases_of(settings))}"
         f"{pruning_table(settings, study)}"
     )
@@ -135,7 +135,7 @@ def cases_table(name: str, study: optuna.Study, results: pd.DataFrame) -> str:
             row += [f"{in_race:.5f}" if in_race is not None else ""]
         rows.append(row + [""] * (6 - len(row)))
     header = [name, "trials", "complete", "the best", "its loss in the search", "in the race"]
-    return f"\n## By {name}\n\n{table(header, rows)}\n"
+    return f"\n## By {name}\n\n{table(header, rows)}"
 
 
 def pruning_table(settings: SearchSettings, study: optuna.Study) -> str:
@@ -152,7 +152,7 @@ def pruning_table(settings: SearchSettings, study: optuna.Study) -> str:
     return (
         "\n## What pruning would cost\n\n"
         "Spearman's rank correlation between the loss after an epoch and the last one, over the "
-        f"complete\ntrials, with its 95 % interval.\n\n{table(header, rows)}\n"
+        f"complete\ntrials, with its 95 % interval.\n\n{table(header, rows)}"
     )
 
 
