@@ -3,10 +3,11 @@
     python benchmarks/search_queue.py                               # the journal
     python benchmarks/search_queue.py postgresql://user@host/database  # and a database
 
-Both write benchmarks/search_queue.json. A trial is taken, suggested three parameters, stores what a
-trial of three epochs stores, and is told, as in `mnist12k tune-worker` but without a training, by
-the random sampler and by TPE, which models all earlier trials. `open` is what a worker process that
-starts pays once. Each figure is the median of REPEATS trials, in one process.
+Both write benchmarks/search_queue.json. The trials in the study are finished, or still queued:
+those are read again at every look at the queue. A trial is queued, taken, suggested three
+parameters, stores what a trial of three epochs stores, and gets its result, as in a worker but
+without a training; by the random sampler, and by TPE, which models all finished trials. `open` is
+what a worker process pays when it starts. Each figure is the median of REPEATS, in one process.
 """
 
 import argparse
@@ -49,45 +50,46 @@ def measure(
     name: str, open_store: Callable[[], BaseStorage], sizes: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Return the seconds that a trial, a poll of the queue, and opening it cost, by size."""
-    study = optuna.create_study(storage=open_store(), study_name=f"benchmark-{uuid.uuid4().hex}")
     results = []
-    for size in sizes:
-        fill(study, size)
-        row: dict[str, Any] = {"storage": name, "finished_trials": size}
-        for sampler, new_sampler in SAMPLERS.items():
-            study.sampler = new_sampler(seed=1)
-            row[f"seconds_per_trial_{sampler}"] = median_seconds(lambda: run_trial(study))
-        row["seconds_per_poll"] = median_seconds(lambda: poll(study))
-        started = time.perf_counter()
-        again = optuna.load_study(study_name=study.study_name, storage=open_store())
-        queued(again)
-        row["seconds_to_open"] = round(time.perf_counter() - started, 4)
-        results.append(row)
-        print(row, flush=True)
-    optuna.delete_study(study_name=study.study_name, storage=study._storage)
+    for state in (TrialState.COMPLETE, TrialState.WAITING):
+        study = optuna.create_study(
+            storage=open_store(), study_name=f"benchmark-{uuid.uuid4().hex}"
+        )
+        for size in sizes:
+            fill(study, state, size)
+            row: dict[str, Any] = {"storage": name, "trials": size, "state": state.name.lower()}
+            for sampler, new_sampler in SAMPLERS.items():
+                study.sampler = new_sampler(seed=1)
+                row[f"seconds_per_trial_{sampler}"] = median_seconds(partial(run_trial, study))
+            row["seconds_per_poll"] = median_seconds(partial(poll, study))
+            started = time.perf_counter()
+            again = optuna.load_study(study_name=study.study_name, storage=open_store())
+            queued(again)
+            row["seconds_to_open"] = round(time.perf_counter() - started, 4)
+            results.append(row)
+            print(row, flush=True)
+        optuna.delete_study(study_name=study.study_name, storage=study._storage)
     return results
 
 
-def fill(study: optuna.Study, size: int) -> None:
-    """Add finished trials, as a search leaves them, until there are so many."""
+def fill(study: optuna.Study, state: TrialState, size: int) -> None:
+    """Add trials, as a search leaves or queues them, until there are so many in this state."""
     sampler = RandomSampler(seed=0)
-    for number in range(len(study.get_trials(deepcopy=False)), size):
+    for number in range(len(study.get_trials(deepcopy=False, states=(state,))), size):
+        if state == TrialState.WAITING:
+            enqueue(study, {}, {})
+            continue
         point = {
             name: sampler.sample_independent(study, None, name, distribution)  # type: ignore[arg-type]
             for name, distribution in SPACE.items()
         }
         trial = create_trial(
-            state=TrialState.COMPLETE,
+            state=state,
             value=0.03 + (number % 100) / 1000,
             params=point,
             distributions=SPACE,
             intermediate_values={1: 0.2, 2: 0.1, 3: 0.05},
-            user_attrs={
-                ATTEMPT: 1,
-                PROCESS: "0123456789ab-1-1",
-                EPOCHS: [EPOCH] * 3,
-                ACCURACY: 0.98,
-            },
+            user_attrs={ATTEMPT: 1, PROCESS: WORKER, EPOCHS: [EPOCH] * 3, ACCURACY: 0.98},
         )
         study.add_trial(trial)
 
