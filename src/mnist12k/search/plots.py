@@ -1,5 +1,6 @@
 """The importances of a study's hyperparameters, with their spread."""
 
+import contextlib
 from pathlib import Path
 from textwrap import fill
 
@@ -7,7 +8,6 @@ import numpy as np
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
@@ -34,9 +34,13 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
 def bootstrap_importances(study: optuna.Study) -> pd.DataFrame:
     """Return fANOVA's importances, one column per hyperparameter and one row per bootstrap.
 
-    Each row sums to 1. Conditional hyperparameters, which not every trial has, are left out, as
-    in Optuna. The trials are resampled with a fixed seed.
+    Each row sums to 1; bootstraps without a difference in loss have none. Conditional
+    hyperparameters, which not every trial has, are left out, as in Optuna. The trials are resampled
+    with a fixed seed.
     """
+    # Here, since scikit-learn comes with it, which warns at once if no file may be written.
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
     trials = complete_trials(study)
     names = list(intersection_search_space(trials))
     generator = np.random.default_rng(SEED)
@@ -45,7 +49,8 @@ def bootstrap_importances(study: optuna.Study) -> pd.DataFrame:
         resampled = optuna.create_study()
         resampled.add_trials([trials[i] for i in generator.integers(len(trials), size=len(trials))])
         evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
-        rows.append(get_param_importances(resampled, evaluator=evaluator, params=names))
+        with contextlib.suppress(RuntimeError):  # all of its losses are the same
+            rows.append(get_param_importances(resampled, evaluator=evaluator, params=names))
     return pd.DataFrame(rows, columns=names, dtype=float)
 
 
@@ -55,6 +60,8 @@ def draw_importances(study: optuna.Study) -> Figure | None:
     if len(trials) < 2 or len(intersection_search_space(trials)) < 2:
         return None
     importances = bootstrap_importances(study)
+    if importances.empty:
+        return None
     low, median, high = importances.quantile([0.05, 0.5, 0.95]).to_numpy()
     order = np.argsort(median)
     figure, (axes,) = new_figure(width=8, height=1.8 + 0.35 * len(order))

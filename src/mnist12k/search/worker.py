@@ -18,6 +18,8 @@ from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import join_study
 from mnist12k.search.trial import NotQueued, run_batch, run_trial
 
+LOST = "{}: a trial was interrupted for over a minute, and queued again"
+
 
 def work(settings: SearchSettings, name: str) -> None:
     """Run the queued trials of the study of this name; on a CPU with one thread."""
@@ -57,7 +59,9 @@ def giving_up_lost_trials(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UpdateFinishedTrialError, ValueError) as error:
-        if isinstance(error, ValueError) and str(error) != "Cannot tell a FAIL trial.":
+    except UpdateFinishedTrialError:
+        warn(LOST.format(name))
+    except (ValueError, AssertionError) as error:  # Optuna's, when it tells a result
+        if str(error) not in ("Cannot tell a FAIL trial.", "Should not reach."):
             raise
-        warn(f"{name}: a trial was interrupted for over a minute, and queued again")
+        warn(LOST.format(name))
