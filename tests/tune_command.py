@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import psutil
 from project import ROOT
@@ -15,6 +16,7 @@ from workspace import FOREIGN, inside, make_workspace
 
 from mnist12k.params import load_params
 from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import open_study
 
 SMALL = {"trials": 6, "finalists": 2, "finalist_budget": 12, "workers": 1, "pruner": "none"}
 
@@ -48,6 +50,21 @@ def search_settings(folder: Path, idx_folder: Path) -> Iterator[SearchSettings]:
     make_workspace(folder, idx_folder)
     with inside(folder):
         yield load_params().search()
+
+
+@contextmanager
+def opened_study(
+    folder: Path, finalists: str = ""
+) -> Iterator[tuple[SearchSettings, optuna.Study]]:
+    """Open a folder's study, and close its connections at the end."""
+    with inside(folder):
+        settings = load_params().search()
+        study = open_study(settings, finalists)
+        try:
+            yield settings, study
+        finally:
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def with_tune(settings: SearchSettings, **tune: object) -> SearchSettings:

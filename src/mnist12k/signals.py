@@ -65,7 +65,8 @@ def starting_workers() -> Iterator[None]:
 
     Queues belong into it as well: the first one starts multiprocessing's resource tracker.
 
-    SIGTERM still ends them at once. Signals that arrive meanwhile are handled after the block.
+    SIGTERM still ends them at once. Signals that arrive meanwhile are handled after the block: a
+    process that has started but not been told what to do would end with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -77,9 +78,31 @@ def starting_workers() -> Iterator[None]:
     try:
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # the tracker's start unblocks SIGINT
-        yield
+        with _handled_later():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _handled_later() -> Iterator[None]:
+    # What this thread blocks, another thread can still receive, and the main thread handles it.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def end_with_parent() -> None:

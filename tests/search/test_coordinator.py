@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from project import ROOT
-from team_server import PostgreSQL, find_postgresql, postgresql_server, wait_until
+from team_server import PostgreSQL, wait_until
 from tune_command import new_folder, read_until, set_tune, start
 from workspace import inside
 
@@ -22,7 +22,6 @@ from mnist12k.search import coordinator
 from mnist12k.search.coordinator import DatabaseLock, is_coordinated, only_coordinator
 from mnist12k.signals import stoppable
 
-PROGRAMS = find_postgresql()
 STUDY = "mnist12k-0123abcd"
 HOLD = """
 import sys, time
@@ -32,14 +31,6 @@ with only_coordinator(sys.argv[1], sys.argv[2]):
     time.sleep(600)
 """
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    if PROGRAMS is None:
-        pytest.skip("PostgreSQL is not installed")
-    with postgresql_server(PROGRAMS) as server:
-        yield server
 
 
 @pytest.fixture(params=["journal", "postgresql"])

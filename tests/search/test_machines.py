@@ -5,15 +5,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.storages import fail_stale_trials
-from team_server import PostgreSQL, find_postgresql, postgresql_server
-from tune_command import new_folder, read_report, read_until, start
+from team_server import PostgreSQL
+from tune_command import new_folder, opened_study, read_report, read_until, start
 from workspace import ELSEWHERE, inside
 
 from mnist12k.errors import without_passwords
@@ -21,13 +18,8 @@ from mnist12k.params import load_params
 from mnist12k.search import storage
 from mnist12k.search.plan import plan
 from mnist12k.search.queue import PROCESS, fill_queue, queued
-from mnist12k.search.study import open_study
 
-PROGRAMS = find_postgresql()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 
 ALONE = (
@@ -44,29 +36,8 @@ def can_be_alone() -> bool:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    assert PROGRAMS is not None
-    with postgresql_server(PROGRAMS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def database(server: PostgreSQL) -> str:
     return server.address
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[optuna.Study]:
-    """Open a folder's study with its queue filled, and close its connections at the end."""
-    with inside(folder):
-        settings = load_params().search()
-        study = open_study(settings)
-        try:
-            fill_queue(study, plan(settings))
-            yield study
-        finally:
-            study._storage.remove_session()
-            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_killed(
@@ -115,7 +86,8 @@ def test_a_silent_worker_on_another_machine_loses_its_trial(
     monkeypatch.setattr(storage, "HEARTBEAT", 1)
     monkeypatch.setattr(storage, "GRACE", 2)
     folder = new_folder(tmp_path / "silent", idx_folder, storage=database, trials=1, seed=6)
-    with opened(folder) as study:
+    with opened_study(folder) as (settings, study):
+        fill_queue(study, plan(settings))
         with pytest.warns(UserWarning, match="Heartbeat"):
             trial = study.ask()
         trial.suggest_float("learning_rate", 0.05, 1.5, log=True)

@@ -5,26 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from servers import environment
-from team_server import PostgreSQL, find_postgresql, postgresql_server
+from team_server import PostgreSQL
 from tune_command import alive, new_folder, read_report, read_until, start
 
-PROGRAMS = find_postgresql()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    assert PROGRAMS is not None
-    with postgresql_server(PROGRAMS) as server:
-        yield server
+pytestmark = pytest.mark.slow
 
 
 def start_impatient(folder: Path, command: str) -> "subprocess.Popen[str]":

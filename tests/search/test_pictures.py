@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from scipy import stats
 
-from mnist12k.report.figures.style import PALETTE
 from mnist12k.search.lowess import lowess
 from mnist12k.search.picture_pruning import draw_pruning, rank_correlations
 from mnist12k.search.picture_race import draw_race
+from mnist12k.search.picture_style import PALETTE
 from mnist12k.search.pictures import draw_by_choice, draw_by_range, draw_search
 from mnist12k.search.plots import bootstrap_importances, draw_importances, draw_study
 from mnist12k.search.space import Space, parse_space
@@ -331,3 +331,15 @@ def test_importances_are_drawn_with_their_spread_over_bootstraps() -> None:
     expected = [np.percentile(importances[name], [5, 95]) for name in names]
     assert np.array(ends) == pytest.approx(np.array(expected))
     assert figure.get_supxlabel() == "Left out, since only some trials have them: warm_up"
+
+
+def test_trials_of_equal_loss_have_no_importances() -> None:
+    equal = optuna.create_study()
+    for trial in study(search()[0]).trials:
+        equal.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params, distributions=trial.distributions, value=0.02
+            )
+        )
+    assert bootstrap_importances(equal).empty
+    assert draw_importances(equal) is None

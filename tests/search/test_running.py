@@ -1,57 +1,31 @@
 """`mnist12k tune-worker`: processes of its own, in a folder of its own, for another's search."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
-from team_server import PostgreSQL, find_postgresql, postgresql_server
+from team_server import PostgreSQL
 from tune_command import (
     new_folder,
+    opened_study,
     read_report,
     read_until,
     search_settings,
     start,
     with_tune,
 )
-from workspace import inside
 
 from mnist12k.errors import UserError
-from mnist12k.params import load_params
 from mnist12k.search import running
 from mnist12k.search.plan import plan
 from mnist12k.search.queue import POINT, SEED, enqueue, fill_queue, finished
 from mnist12k.search.running import help_study
-from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import FINISHED, open_study, study_name
 from mnist12k.search.worker import giving_up_lost_trials
 from mnist12k.stages.tune import result_line
 
-PROGRAMS = find_postgresql()
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    if PROGRAMS is None:
-        pytest.skip("PostgreSQL is not installed")
-    with postgresql_server(PROGRAMS) as server:
-        yield server
-
-
-@contextmanager
-def opened(folder: Path, finalists: str = "") -> Iterator[tuple[SearchSettings, optuna.Study]]:
-    """Open a folder's study, and close its connections at the end."""
-    with inside(folder):
-        settings = load_params().search()
-        study = open_study(settings, finalists)
-        try:
-            yield settings, study
-        finally:
-            study._storage.remove_session()
-            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_a_worker_waits_for_its_search_and_ends_with_it(
@@ -83,7 +57,10 @@ def test_a_worker_empties_the_queues_of_a_search_and_its_finalists_without_a_coo
     folder = new_folder(
         tmp_path / "alone", idx_folder, storage=server.address, trials=2, seed=5, workers=2
     )
-    with opened(folder) as (settings, study), opened(folder, "f" * 32) as (_, finalists):
+    with (
+        opened_study(folder) as (settings, study),
+        opened_study(folder, "f" * 32) as (_, finalists),
+    ):
         fill_queue(study, plan(settings))
         for seed in (7, 8):
             enqueue(finalists, {}, {POINT: {"dropout": 0.05}, SEED: seed})
@@ -106,7 +83,7 @@ def test_a_worker_of_a_finished_search_ends_at_once(
     server: PostgreSQL, tmp_path: Path, idx_folder: Path
 ) -> None:
     folder = new_folder(tmp_path / "ended", idx_folder, storage=server.address, seed=6)
-    with opened(folder) as (_, study):
+    with opened_study(folder) as (_, study):
         study.set_user_attr(FINISHED, True)
         with start(folder, "tune-worker") as worker:
             output = worker.communicate(timeout=200)[0]
@@ -164,7 +141,7 @@ def test_an_error_of_all_worker_processes_is_printed_once(
     folder = new_folder(tmp_path / "damaged", idx_folder, storage=server.address, seed=7, workers=2)
     with start(folder, "tune-worker") as worker:
         read_until(worker, "mnist12k-")  # it has read the data, and waits
-        with opened(folder) as (settings, study):
+        with opened_study(folder) as (settings, study):
             labels = folder / "data/mnist/MNIST/raw/train-labels-idx1-ubyte"
             labels.write_bytes(labels.read_bytes()[:100])
             fill_queue(study, plan(settings))

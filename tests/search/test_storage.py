@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from optuna.storages import _cached_storage, fail_stale_trials
 from optuna.trial import TrialState
-from team_server import PostgreSQL, find_postgresql, postgresql_server
+from team_server import PostgreSQL
 
 from mnist12k.errors import UserError
 from mnist12k.search import storage
@@ -22,18 +22,7 @@ from mnist12k.search.queue import enqueue, finished, queued
 from mnist12k.search.storage import Database, open_storage
 
 T = TypeVar("T")
-PROGRAMS = find_postgresql()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    assert PROGRAMS is not None
-    with postgresql_server(PROGRAMS) as server:
-        yield server
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist12k.report.figures.style import new_figure
+from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.picture_style import (
     EVERY_TRIAL,
     LOSS,
     Group,
     complete,
     groups,
-    interval_of_mean,
     legend_below,
     scale_losses,
     whole_numbers,
@@ -115,7 +115,7 @@ def draw_differences(axes: Axes, differences: pd.Series) -> list[Artist]:
     handles: list[Artist] = [line]
     title = f"Verdict: {mean:.5f} ({count} {'seed' if count == 1 else 'seeds'})"
     if count >= 2:
-        low, high = interval_of_mean(differences)
+        _, low, high = mean_with_interval(differences.tolist())
         label = "its 95 % interval"
         handles += [axes.axhspan(low, high, color="0.5", alpha=0.25, linewidth=0, label=label)]
         title += f"\n95 % interval {low:.5f} to {high:.5f}"

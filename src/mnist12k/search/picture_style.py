@@ -11,11 +11,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-from scipy import stats
 
-from mnist12k.report.figures.style import PALETTE
 from mnist12k.search.space import Cases, Choices, Space
 
+# Okabe and Ito's colours for the colour-blind, without black and yellow.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 LOSS = "mean validation loss"
 MARKERS = "os^DvP<"  # one more than colours, so that the pairs repeat late
 OTHER = "0.5"  # the colour of trials that have none of the cases
@@ -79,13 +79,6 @@ def groups(trials: pd.DataFrame, space: Space) -> Iterator[Group]:
 def values_of(dimension: Cases | Choices) -> Sequence[Any]:
     """Return the values of a dimension of cases or choices, in the space's order."""
     return list(dimension.spaces) if isinstance(dimension, Cases) else list(dimension.values)
-
-
-def interval_of_mean(values: pd.Series) -> tuple[float, float]:
-    """Return the ends of the 95 % interval (Student's t) of the mean of at least two values."""
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean - half, mean + half
 
 
 def scale_losses(axes: Axes, name: Literal["x", "y"], losses: Sequence[float]) -> None:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mnist12k.report.figures.style import new_figure, save
+from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.lowess import lowess
 from mnist12k.search.picture_pruning import draw_pruning
 from mnist12k.search.picture_race import draw_race
@@ -22,7 +23,6 @@ from mnist12k.search.picture_style import (
     dot_size,
     dots,
     groups,
-    interval_of_mean,
     legend_below,
     scale_log,
     scale_losses,
@@ -132,7 +132,7 @@ def mark_best(axes: Axes, best: pd.Series, y: float) -> list[Any]:
 
 def draw_interval(axes: Axes, losses: pd.Series, y: float) -> list[Any]:
     """Draw the mean of several losses and its 95 % interval."""
-    (low, high), mean = interval_of_mean(losses), losses.mean()
+    mean, low, high = mean_with_interval(losses.tolist())
     label = "its mean and 95 % interval over the seeds of the race"
     ends = [[mean - low], [high - mean]]
     bar = axes.errorbar(

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.report.figures.style import PALETTE, new_figure, save
+from mnist12k.report.figures.style import new_figure, save
+from mnist12k.search.picture_style import PALETTE
 
 BOOTSTRAPS = 30
 TREES = 8  # per bootstrap

@@ -7,9 +7,6 @@ from matplotlib.figure import Figure
 
 from mnist12k.files import atomic_write
 
-# Okabe and Ito's colours for the colour-blind, without black and yellow.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-
 
 def new_figure(
     columns: int = 1, width: float = 7.0, height: float = 4.5, rows: int = 1
