@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from drawn_digits import twenty_pictures
 from project import ROOT, Project, git
+from servers import free_port
 from tune_command import set_tune
 
 pytestmark = [
@@ -21,13 +22,16 @@ REPLACED = {
     "pip install '.[export]'": ":",
     "make tune": "mnist12k tune",
     "make ui": "timeout 60 mnist12k ui || test $? -eq 124",
+    "optuna-dashboard optuna.journal": (
+        f"timeout 60 optuna-dashboard optuna.journal --port {free_port()} || test $? -eq 124"
+    ),
 }
 # What a page's commands print at least.
 PRINTED = {
     "README.md": ["train.network", "backprop.preset"],
     "compare-runs.md": ["more-dropout", "MLflow is up to date"],
     "networks.md": ["on cpu"],
-    "search.md": ["train it with: dvc exp run", "diff --git a/params.yaml"],
+    "search.md": ["then trains it", "diff --git a/params.yaml", "http://127.0.0.1:"],
     "serve.md": ["7-drawn", "predictions", "cnn.onnx"],
     "share-results.md": ["is complete", "Runs: http://127.0.0.1:"],
 }
