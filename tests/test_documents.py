@@ -1,19 +1,31 @@
-"""The commands in README.md and docs/ do what a reader who types them expects, page by page."""
+"""The commands in README.md and docs/ do what a reader who types them expects, page by page.
+
+So do the parameters in docs/other-data.md.
+"""
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from drawn_digits import twenty_pictures
-from project import ROOT, Project, git
+from other_data import TEST, DataSet, write_data, write_params
+from project import ROOT, Project, create_project, git
+from ruamel.yaml import YAML
+from servers import free_port
 from tune_command import set_tune
+
+from mnist12k.files import read_yaml
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="the documents are for a POSIX shell"),
 ]
-BLOCK = re.compile(r"^(<!-- not run .*-->\n)?```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(<!-- not run [^\n]*-->\n)?```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # The environment that runs the tests has everything, and nobody is there to press Ctrl-C.
 REPLACED = {
     "make install": ":",
@@ -21,13 +33,16 @@ REPLACED = {
     "pip install '.[export]'": ":",
     "make tune": "mnist12k tune",
     "make ui": "timeout 60 mnist12k ui || test $? -eq 124",
+    "optuna-dashboard optuna.journal": (
+        f"timeout 60 optuna-dashboard optuna.journal --port {free_port()} || test $? -eq 124"
+    ),
 }
 # What a page's commands print at least.
 PRINTED = {
     "README.md": ["train.network", "backprop.preset"],
     "compare-runs.md": ["more-dropout", "MLflow is up to date"],
     "networks.md": ["on cpu"],
-    "search.md": ["difference ", "diff --git a/params.yaml"],
+    "search.md": ["difference ", "diff --git a/params.yaml", "http://127.0.0.1:"],
     "serve.md": ["7-drawn", "predictions", "cnn.onnx"],
     "share-results.md": ["is complete", "Runs: http://127.0.0.1:"],
 }
@@ -69,3 +84,26 @@ def test_the_commands_of_a_page_work_in_their_order(
     project.variables |= {"GIT_COMMITTER_NAME": "t", "EMAIL": "t@t", "COLUMNS": "100"}
     output = project.run("bash", "-euo", "pipefail", "-c", script)
     assert [text for text in PRINTED[page.name] if text not in output] == []
+
+
+@pytest.mark.parametrize(("name", "first_label"), [("Fashion-MNIST", 0), ("EMNIST letters", 1)])
+def test_the_parameters_of_another_data_set_run_the_pipeline(
+    name: str, first_label: int, idx_folder: Path, idx_sha256: Mapping[str, str], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/other-data.md").read_text(encoding="utf-8")
+    blocks = [YAML(typ="safe").load(block) for block in YAML_BLOCK.findall(page)]
+    shown = {block["fetch"]["name"]: block for block in blocks}
+    assert set(shown) == {"Fashion-MNIST", "EMNIST letters"}
+    fetch = shown[name]["fetch"]
+    project = create_project(tmp_path / "project", idx_folder, idx_sha256)
+    params = read_yaml(project.root / "params.yaml")
+    for section, values in shown[name].items():
+        assert values.keys() <= params[section].keys()
+        params[section] |= values
+    write_params(project.root / "params.yaml", params)
+    data = DataSet(name, fetch["side"], fetch["classes"], first_label)
+    write_data(project.root / fetch["source"], data)
+    assert f"{name} from folder {fetch['source'].rstrip('/')}" in project.run("dvc", "repro")
+    classes = project.table("reports/evaluate/classes.csv")
+    assert classes["class"].tolist() == fetch["classes"]
+    assert classes["images"].sum() == TEST

@@ -19,6 +19,7 @@ from mnist12k.cnn.device import device_name, pick_device
 from mnist12k.digits.fetch import file_sha256
 from mnist12k.digits.settings import IDX_FILES, RAW, Fetch
 from mnist12k.errors import UserError
+from mnist12k.failures import CLONE, other_owner
 from mnist12k.params import Params
 from mnist12k.paths import DATA, LOCK, store_root
 from mnist12k.repairs import check_conflicts, repair_lock_files
@@ -62,6 +63,7 @@ def report(params: Params) -> None:
 
 def run_checks(params: Params) -> Iterator[Check]:
     """Yield the result of every check; damaged lock files of DVC are repaired first."""
+    yield from check_owner(Path())
     yield from check_lock_files()
     yield check_packages(LOCK)
     yield check_device(params.train.device)
@@ -73,6 +75,12 @@ def run_checks(params: Params) -> Iterator[Check]:
         yield check_published(params)
     yield check_dvc()
     yield check_disk(Path())
+
+
+def check_owner(folder: Path) -> Iterator[Check]:
+    """Look for a project of another user, whose files DVC cannot change even where it may write."""
+    if owner := other_owner(folder):
+        yield Check(f"this project belongs to {owner}, and DVC works only in your own", CLONE)
 
 
 def check_lock_files() -> Iterator[Check]:
@@ -210,7 +218,9 @@ def check_dvc() -> Check:
     command = [sys.executable, "-m", "dvc", "status", "--json", "dvc.yaml"]
     status = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if status.returncode:
-        cause = (status.stderr.strip().splitlines() or ["no reason given"])[-1]
+        lines = status.stderr.strip().splitlines() or ["no reason given"]
+        # Further lines, if any, advise.
+        cause = next((line for line in lines if line.startswith("ERROR")), lines[-1])
         return Check(f"DVC: {cause}", "run it in a clone of the repository, not in a bare copy")
     changed = json.loads(status.stdout or "{}")
     if changed:

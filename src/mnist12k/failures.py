@@ -27,6 +27,8 @@ MISPLACED = {
         *("ELOOP", "ENAMETOOLONG", "EBUSY", "ETXTBSY", "ESTALE", "ENXIO", "ENODEV", "EPIPE"),
     )
 }
+FORBIDDEN = {errno.EACCES, errno.EPERM}
+CLONE = "work in a clone of your own, docs/share-results.md"
 # Libraries report the same in their own words: the loader, PyTorch, CUDA, Python, SQLite.
 MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|failed to map segment|bad_alloc|out of memory"
@@ -45,7 +47,10 @@ TORN = re.compile(r"unexpected pos \d+")  # PyTorch's own writer names no reason
 def explain(error: BaseException) -> str | None:
     """Return, in one line, how the machine or the workspace caused an error; None for a bug."""
     if isinstance(error, OSError) and error.errno in MISPLACED:
-        return _with_file(error, error.strerror or str(error))
+        line = _with_file(error, error.strerror or str(error))
+        outside = error.errno not in FORBIDDEN or line.startswith("/")
+        owner = "" if outside else other_owner(Path())
+        return f"{line} (the project belongs to {owner}: {CLONE})" if owner else line
     for each in chain(error):
         if isinstance(each, OSError) and each.errno in SCARCE:
             return _with_file(each, each.strerror or str(each))
@@ -69,6 +74,18 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def other_owner(path: Path) -> str:
+    """Return the name of the user who owns a path; empty if that is this user, or this is root."""
+    with suppress(AttributeError, OSError):  # Windows has no such numbers
+        uid = path.stat().st_uid
+        if os.geteuid() in (uid, 0):
+            return ""
+        with suppress(KeyError):  # a container may not know the name
+            return path.owner()
+        return f"user {uid}"
+    return ""
 
 
 def _with_file(error: BaseException, reason: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -44,8 +45,17 @@ def git_state() -> tuple[str, str] | None:
             return repository.head.commit.hexsha, str(not repository.is_dirty()).lower()
     except Exception as error:  # a broken repository leads to any of them
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        warn(f"the git commit is unknown ({lines[0]})")
+        warn(f"the git commit is unknown ({_git_fault() or lines[0]})")
     return None
+
+
+def _git_fault() -> str:
+    """Return in one line what git itself says, such as that the folder is another user's."""
+    with contextlib.suppress(OSError):
+        command = ["git", "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return " ".join(done.stderr.split()).removeprefix("fatal: ")
+    return ""
 
 
 def training_fingerprint(settings: BaseModel) -> str:

@@ -59,6 +59,7 @@ def open_named_study(
             load_if_exists=True,
         )
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_metric_names(["validation loss"])
             study.set_user_attr(SEARCH, uuid.uuid4().hex)
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)

@@ -68,8 +68,9 @@ def model_fault(uri: str) -> str:
 
 def load(uri: str) -> PyFuncModel:
     """Load a model from its URI or folder."""
-    # The warnings tell of other versions of its requirements, and take seconds to find.
-    model: PyFuncModel = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
+    with tempfile.TemporaryDirectory() as copy:  # MLflow writes beside the files it loads
+        # The warnings tell of other versions of its requirements, and take seconds to find.
+        model: PyFuncModel = mlflow.pyfunc.load_model(uri, suppress_warnings=True, dst_path=copy)
     return model
 
 

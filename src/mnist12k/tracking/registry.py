@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -16,7 +15,7 @@ from pandas import DataFrame
 from mnist12k.cnn.architecture import DIGITS
 from mnist12k.errors import UserError
 from mnist12k.files import read_table
-from mnist12k.tracking.logged_model import CLASSES, image_shape, model_fault
+from mnist12k.tracking.logged_model import CLASSES, image_shape, load, model_fault
 from mnist12k.tracking.store import (
     already_exists,
     connect,
@@ -163,10 +162,10 @@ def load_registered(uri: str) -> "Model":
         raise UserError(f"{uri}: no model is registered; `dvc repro` trains and registers one")
     with errors_as_user_errors():
         connect()
-        model = mlflow.pyfunc.load_model(uri)
+        model = load(uri)
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = model.predict(images)
+        logits: NDArray[np.float32] = np.asarray(model.predict(images))
         return logits
 
     _, side, _ = image_shape(model)

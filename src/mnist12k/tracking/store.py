@@ -17,6 +17,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist12k.errors import UserError, warn, without_passwords
+from mnist12k.failures import explain
 from mnist12k.files import temporary_folder
 from mnist12k.paths import CHECKPOINTS, store_root
 from mnist12k.tracking.server import require_answer, require_supported
@@ -138,6 +139,8 @@ def reason(error: Exception) -> str:
         inner := getattr(cause, "orig", None) or cause.__cause__ or cause.__context__
     ):
         cause = inner  # what the database says, not what SQLAlchemy advises
+    if isinstance(cause, OSError) and (line := explain(cause)):
+        return line
     lines = (str(cause).strip() or str(error).strip() or type(cause).__name__).splitlines()
     return without_passwords(lines[0])[:200]
 
