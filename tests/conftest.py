@@ -12,6 +12,7 @@ import signal
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -27,6 +28,10 @@ from mnist12k.digits.dataset import Digits, load_training_digits
 from mnist12k.digits.fetch import file_sha256
 from mnist12k.digits.settings import IDX_FILES, RAW
 from mnist12k.params import Params, load_params
+from mnist12k.paths import PAGE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 # A shell that runs the tests in the background ignores Ctrl-C, and every process started here
 # would inherit that.
@@ -184,3 +189,39 @@ def server() -> Iterator[PostgreSQL]:
         pytest.skip("PostgreSQL is not installed")
     with postgresql_server(programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def page_folder(tmp_path_factory: pytest.TempPathFactory, trained_template: Path) -> Path:
+    """A small training with the results of every study, and the page."""
+    from pages import build_page, write_seeds_and_search  # slow to import
+
+    folder = tmp_path_factory.mktemp("page") / "workspace"
+    shutil.copytree(trained_template, folder, symlinks=True)
+    shutil.copytree(ROOT / "reports/backprop", folder / "reports/backprop")
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
+    with inside(folder):
+        write_seeds_and_search()
+        build_page()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """A browser for one module, since Playwright's event loop must not outlive its tests."""
+    import browser
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=browser.MILLISECONDS)
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(chromium: "Browser", page_folder: Path) -> "Iterator[Page]":
+    """The report page, open."""
+    from pages import DESKTOP, open_page
+
+    page = open_page(chromium, page_folder / PAGE, viewport=DESKTOP)
+    yield page
+    page.context.close()

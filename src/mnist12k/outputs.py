@@ -225,9 +225,10 @@ def read_losses() -> "DataFrame":
 
 
 def read_hill() -> "DataFrame":
-    """Return the sweep over learning rates, one row each; updates_needed may be empty."""
-    names = ("learning_rate", "loss_after_1", "loss_after_study", "updates_needed")
-    return read_table(HILL, dict.fromkeys(names, float), optional=("updates_needed",))
+    """Return the sweep over learning rates, one row each; the last two columns may be empty."""
+    optional = ("updates_needed", "stable_below")
+    names = ("learning_rate", "loss_after_1", "loss_after_study", *optional)
+    return read_table(HILL, dict.fromkeys(names, float), optional=optional)
 
 
 def read_results() -> "DataFrame":

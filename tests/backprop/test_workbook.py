@@ -1,5 +1,7 @@
+import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -163,3 +165,60 @@ def test_the_workbook_of_a_long_study_is_limited(tmp_path: Path) -> None:
     numbers = [row[0] for row in sheet.iter_rows(min_row=4, max_col=1, values_only=True)]
     assert numbers[-1] == MAX_ITERATIONS
     assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_a_yellow_cell_accepts_only_what_the_study_does(path: Path) -> None:
+    workbook = openpyxl.load_workbook(path)
+    rules = {
+        (sheet, str(rule.sqref)): (rule.type, rule.operator, rule.formula1, rule.formula2)
+        for sheet in ("Network", "Rates")
+        for rule in workbook[sheet].data_validations.dataValidation
+    }
+    yellow = {
+        (sheet, cell.coordinate)
+        for sheet in ("Network", "Rates")
+        for row in workbook[sheet].iter_rows()
+        for cell in row
+        if cell.fill.fgColor.rgb == "FFFFF2AB"
+    }
+    assert set(rules) == yellow
+    assert rules["Network", given_cell("t1")] == ("decimal", None, "0", "1")
+    assert rules["Network", given_cell("w5")] == ("decimal", None, "-1000000", "1000000")
+    assert rules["Network", given_cell("η")] == ("decimal", "greaterThan", "0", None)
+
+
+@pytest.mark.parametrize("name", ["Network", "Descent", "Rates"])
+def test_a_printed_sheet_is_large_enough_to_read(path: Path, name: str) -> None:
+    sheet = openpyxl.load_workbook(path)[name]
+    assert not sheet.sheet_properties.pageSetUpPr.fitToPage
+    assert sheet.page_setup.scale >= 70
+    # A page of the sheet's own columns, without those of a chart, is no wider than A4.
+    last = {"Network": 6, "Descent": 1, "Rates": 1 + len(RATES)}[name]
+    letters = [openpyxl.utils.get_column_letter(k) for k in range(1, last + 1)]
+    width = sum(_width(sheet, letter) for letter in letters)
+    printable = 11.69 - sheet.page_margins.left - sheet.page_margins.right
+    assert width / 96 * sheet.page_setup.scale / 100 <= printable  # inches
+
+
+def _width(sheet: Worksheet, letter: str) -> float:
+    """Return a column's width in pixels: 7 per character, and 5."""
+    for key, column in sheet.column_dimensions.items():
+        first = openpyxl.utils.column_index_from_string(key)
+        if first <= openpyxl.utils.column_index_from_string(letter) <= (column.max or first):
+            return float(7 * column.width + 5)
+    return 64
+
+
+def test_the_drawn_network_shows_its_numbers(path: Path) -> None:
+    formulas, values = (
+        {row[0].value: row[3].value for row in workbook["Drawing"].iter_rows(min_row=2, max_row=15)}
+        for workbook in (openpyxl.load_workbook(path), openpyxl.load_workbook(path, data_only=True))
+    )
+    assert values["w5"] == "w5 = 0.4"
+    assert values["h1"] == "a_h1 = 0.5069"
+    assert formulas["w5"] == '="w5 = "&ROUND(Network!$B$13,4)'
+    assert given_cell("w5") == "B13"
+    with zipfile.ZipFile(path) as parts:
+        chart = parts.read("xl/charts/chart1.xml").decode()
+    labels = re.findall(r"<c:dLbl>.*?<c:f>(.*?)</c:f>", chart)
+    assert labels == [f"Drawing!$D${row}" for row in range(2, 16)]

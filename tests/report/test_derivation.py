@@ -4,7 +4,7 @@ from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.params import Params
 from mnist12k.report.page.backprop import lines
 from mnist12k.report.study.errata import errata
-from mnist12k.report.study.formulas import FORMULAS, STEPS
+from mnist12k.report.study.formulas import FORMULAS, STEPS, first_iteration
 from mnist12k.report.study.notation import html, html_text, latex, markdown_text
 
 
@@ -22,9 +22,10 @@ def test_the_steps_have_a_line_for_every_formula() -> None:
 @pytest.mark.parametrize("bias", [0.0, 0.25])
 def test_a_bias_is_shown_unless_it_is_0(bias: float) -> None:
     assert ("+ b1" in dict(STEPS[0].lines(network(bias)))["h1"]) == bool(bias)
-    with_numbers = lines(STEPS[0], network(bias))[0]["with_numbers"]
-    assert with_numbers is not None
-    assert ('data-number="b1"' in with_numbers) == bool(bias)
+    first, *_ = lines(STEPS[0], first_iteration(network(bias), 0.5))
+    for shown in (first["formula"], first["with_numbers"]):
+        assert ('data-bias="b1" hidden' in shown) == (not bias)
+        assert 'data-bias="b1"' in shown
 
 
 def test_a_chain_is_the_product_of_the_lines_before_it() -> None:

@@ -20,6 +20,7 @@ from mnist12k.report.page.results import (
     search,
     seeds,
 )
+from mnist12k.report.page.scales import NinesScale
 
 
 def predictions_of(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
@@ -41,6 +42,20 @@ def test_values_are_shown_shortly(value: object, text: str) -> None:
 
 def test_a_percentage_stays_on_the_line_of_its_sign() -> None:
     assert percent(0.9963) == "99.63\N{NO-BREAK SPACE}%"
+
+
+def test_a_percentage_below_100_does_not_look_like_100() -> None:
+    space = "\N{NO-BREAK SPACE}"
+    texts = [percent(value, 1) for value in (0, 1, 0.99986, 0.5, 0.00001, 0.9995)]
+    assert texts == [f"{t}{space}%" for t in ("0.0", "100.0", "99.99", "50.0", "0.001", "99.95")]
+
+
+def test_a_scale_of_nines_gives_each_of_them_the_same_room() -> None:
+    scale = NinesScale(4)
+    positions = [position for _, position in scale.ticks()]
+    assert positions == pytest.approx([0, 20, 40, 60, 80, 100])
+    assert [text.split()[0] for text, _ in scale.ticks()][-2:] == ["99.99", "100"]
+    assert scale.position(0.999) - scale.position(0.99) == pytest.approx(20)
 
 
 def test_both_accuracies_lie_on_one_scale() -> None:
@@ -118,7 +133,10 @@ def test_the_committed_studies_are_shown() -> None:
     assert content is not None
     assert len(content["finalists"]) == read_finalists()["trial"].nunique()
     lowest = content["trials"]["lowest"]
-    assert lowest == sorted(lowest, reverse=True)
+    known = [loss for loss in lowest if loss is not None]
+    assert known == sorted(known, reverse=True)
+    assert len(lowest) == content["metrics"].trials
+    assert sum(content["trials"]["pruned"]) == content["metrics"].pruned
 
 
 @pytest.mark.usefixtures("studies")

@@ -11,6 +11,10 @@ from mnist12k.backprop.study import descent
 # "A Step by Step Backpropagation Example", Matt Mazur, 2015: E_total after one update.
 MAZUR_LEARNING_RATE = 0.5
 MAZUR_PUBLISHED_LOSS = 0.291027924
+MAZUR_PUBLISHED_WEIGHTS = (
+    *("0.149780716", "0.19956143", "0.24975114", "0.29950229"),
+    *("0.35891648", "0.408666186", "0.511301270", "0.561370121"),
+)
 
 
 def workbook_gradients(network: SmallNetwork, weights: Array, passed: Forward) -> Array:
@@ -27,9 +31,9 @@ def workbook_gradients(network: SmallNetwork, weights: Array, passed: Forward) -
 def workbook_losses(
     network: SmallNetwork, learning_rates: tuple[float, ...], iterations: int
 ) -> Array:
-    """Return E_total after `iterations` updates by `workbook_gradients`, of shape (rates,)."""
+    """Return E_total by `workbook_gradients`, of shape (iterations + 1, rates)."""
     path = descent(network, np.array(learning_rates), workbook_gradients)
-    return next(islice(path, iterations, None)).passed.E_total
+    return np.array([step.passed.E_total for step in islice(path, iterations + 1)])
 
 
 def loss_after_output_layer_first(network: SmallNetwork, learning_rate: float) -> float:

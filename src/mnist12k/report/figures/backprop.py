@@ -1,6 +1,7 @@
 """Figures of the backprop study: the network, the loss curves, and the hill of learning rates."""
 
 import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -11,8 +12,10 @@ from mnist12k.backprop.settings import SmallNetwork
 from mnist12k.backprop.study import Step
 from mnist12k.report.figures.layout import EDGES, NODES, label_position
 from mnist12k.report.figures.style import new_figure, save
+from mnist12k.report.study.regimes import regimes
 
 GREY = "#555555"
+REGIME_COLOURS = ("#e3f1e3", "#fdf3dc", "#fbe3e0", "#e2e2e2")
 COLOURS = {"i": "#dce9f7", "h": "#fdeacc", "o": "#dcf0dc"}  # by layer
 
 
@@ -93,17 +96,10 @@ def draw_hill(swept: Sweep, hill: Hill, iterations: int, largest_rate: float, pa
 
 
 def _shade_regimes(axes: Axes, hill: Hill, named: bool) -> None:
-    starts = [
-        (float(RATES[0]), "#e3f1e3", "up to the fastest rate"),
-        (hill.fastest, "#fdf3dc", "overshoots"),
-        (hill.largest_never_rising, "#fbe3e0", "loss rises, then\nsettles where it is flatter"),
-        (hill.saturation, "#e2e2e2", "saturates\n\n"),
-    ]
-    regimes = sorted((start, colour, name) for start, colour, name in starts if start is not None)
-    ends = [start for start, *_ in regimes[1:]] + [float(RATES[-1])]
     axes.set_xlim(RATES[0], RATES[-1])
-    for (start, colour, name), end in zip(regimes, ends, strict=True):
-        axes.axvspan(start, end, color=colour, zorder=0)
+    for regime, colour in zip(regimes(hill), REGIME_COLOURS, strict=False):
+        axes.axvspan(regime.start, regime.end, color=colour, zorder=0)
         if named:
-            middle = (start * end) ** 0.5
+            middle = (regime.start * regime.end) ** 0.5
+            name = textwrap.fill(regime.name, 18)
             axes.text(middle, PATIENCE, name, ha="center", va="bottom", fontsize=8)

@@ -46,8 +46,9 @@ def build(
     predictions = outputs.read_predictions(evaluated, len(classes))
     metrics = read_json(outputs.BACKPROP_METRICS, outputs.BackpropMetrics)
     search = results.optional("search", results.search)
+    hill = outputs.read_hill()
     content = {
-        **backprop_content(backprop, metrics),
+        **backprop_content(backprop, metrics, hill),
         **network_content(network),
         "networks": networks_content(networks),
         "result": results.result(evaluated, fetch.name),
@@ -64,13 +65,13 @@ def build(
         "provenance": _provenance(train, fetch, trained, evaluated),
     }
     data = {
-        "backprop": backprop_data(backprop, outputs.read_losses(), outputs.read_hill()),
+        "backprop": backprop_data(backprop, metrics, outputs.read_losses(), hill),
         "network": network_data(network),
         "digits": digits_data(network, load_test_digits(DATA, network.architecture), predictions),
         "history": history,
         "trials": search and search["trials"],
     }
-    return render(content, data)
+    return render(content, data, pad=network.architecture.reads_digits)
 
 
 def _provenance(

@@ -39,6 +39,7 @@ def network_content(network: Network) -> dict[str, Any]:
                 "operations": operations,
                 "output": output,
                 "channels": channels,
+                "across": math.ceil(math.sqrt(1.7 * channels)),
                 "side": sides[0] if sides else 1,
                 "parameters": rows["parameters"].sum(),
                 "multiply_adds": rows["multiply_adds"].sum(),
@@ -65,6 +66,7 @@ def networks_content(networks: Mapping[str, Architecture]) -> list[dict[str, Any
             {
                 "name": name,
                 "drawing": Markup(draw_network(architecture, name)),  # noqa: S704 - escaped there
+                "layers": len(architecture.blocks) + 1,
                 "parameters": architecture.parameters(),
                 "multiply_adds": sum(row.multiply_adds for row in rows),
                 "kept": sum(math.prod(row.shape) for row in rows if row.kind == "Conv2d"),

@@ -15,6 +15,8 @@ from mnist12k.files import damaged, read_json
 from mnist12k.outputs import FINALISTS, RESULTS, SEEDS_METRICS, TRIALS, TUNE_METRICS
 from mnist12k.paths import BEST_PARAMS
 from mnist12k.report.figures.confusion import confusion_matrix
+from mnist12k.report.page.render import percent
+from mnist12k.report.page.scales import LinearScale, NinesScale
 
 Content = dict[str, Any]
 
@@ -74,6 +76,9 @@ def calibration(predictions: pd.DataFrame) -> Content:
             (_accuracy(name, correct, images, (confidence,)), images)
             for name, images, correct, confidence in bins.itertuples()
         ],
+        # As many nines as the last bin's images can tell apart.
+        "scale": NinesScale(max(1, round(math.log10(bins["images"].iloc[-1])))),
+        "most_confident": float(bins["images"].iloc[-1] / len(predictions)),
         "error": float((gaps * bins["images"]).sum() / len(predictions)),
     }
 
@@ -100,9 +105,50 @@ def seeds() -> Content | None:
     return {
         "rows": list(zip(rows, summaries.values(), strict=True)),
         "first": next(iter(summaries))[0],
+        "spread": _spread(rows),
+        "comparison": _comparison(summaries),
         "differs": any(summary.difference for summary in summaries.values()),
         "scale": _scale(rows),
     }
+
+
+def _spread(rows: Sequence[Accuracy]) -> str:
+    """Say how far apart the trainings of one pair end, and how far apart the pairs' means are."""
+    widest = max(rows, key=lambda row: max(row.dots) - min(row.dots))
+    spread = max(widest.dots) - min(widest.dots)
+    apart = max(row.value for row in rows) - min(row.value for row in rows)
+    ends = (
+        f"The {len(widest.dots)} trainings of {widest.name} end between "
+        f"{percent(min(widest.dots))} and {percent(max(widest.dots))}"
+    )
+    if len(rows) == 1:
+        return f"{ends}."
+    means = f"the highest and the lowest mean are {100 * apart:.2f} points apart"
+    if apart < spread:
+        return f"{ends}, while {means}: one training of each would not tell them apart."
+    return f"{ends}; {means}."
+
+
+def _comparison(summaries: Mapping[tuple[str, str], outputs.SeedsSummary]) -> str:
+    """Say which networks differ from the first one by more than chance, at equal seeds."""
+    differences = {
+        name: summary.difference for name, summary in summaries.items() if summary.difference
+    }
+    if not differences:
+        return ""
+    clear = [
+        f"{network} is {abs(100 * each.mean):.3f} points {'better' if each.mean > 0 else 'worse'}"
+        for (network, _), each in differences.items()
+        if each.low > 0 or each.high < 0
+    ]
+    open_ = [network for (network, _), each in differences.items() if each.low <= 0 <= each.high]
+    first = next(iter(summaries))[0]
+    sentences = []
+    if clear:
+        sentences.append(f"At equal seeds {' and '.join(clear)} than {first}.")
+    if open_:
+        sentences.append(f"The data do not tell {' and '.join(open_)} from {first}.")
+    return " ".join(sentences)
 
 
 def search() -> Content | None:
@@ -123,7 +169,9 @@ def search() -> Content | None:
         accuracy=("validation_accuracy", "mean"),
     )
     trials = outputs.read_trials(metrics)
-    complete = trials[trials["state"] == "complete"].dropna(subset="validation_loss")
+    shown = trials[trials["state"].isin(["complete", "pruned"])].dropna(subset="validation_loss")
+    complete = shown["validation_loss"].where(shown["state"] == "complete")
+    lowest = complete.cummin().ffill()
     try:
         best_params = BEST_PARAMS.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -133,9 +181,10 @@ def search() -> Content | None:
         "finalists": list(means.sort_values("loss").itertuples()),
         "best_params": best_params,
         "trials": {
-            "trial": complete["trial"].tolist(),
-            "loss": complete["validation_loss"].tolist(),
-            "lowest": complete["validation_loss"].cummin().tolist(),
+            "trial": shown["trial"].tolist(),
+            "loss": shown["validation_loss"].tolist(),
+            "lowest": [None if math.isnan(loss) else loss for loss in lowest],
+            "pruned": (shown["state"] == "pruned").tolist(),
         },
     }
 
@@ -186,9 +235,9 @@ def _accuracy(name: str, correct: int, total: int, dots: Sequence[float] = ()) -
     return Accuracy(name, correct / total, float(interval.low), float(interval.high), dots)
 
 
-def _scale(rows: list[Accuracy]) -> tuple[float, float]:
-    """Return the ends of a scale around all intervals and dots, at whole 0.1 or 5 points."""
+def _scale(rows: list[Accuracy]) -> LinearScale:
+    """Return a scale around all intervals and dots, from and to whole 0.1 or 5 points."""
     low = min(min((row.low, *row.dots)) for row in rows)
     high = max(max((row.high, *row.dots)) for row in rows)
     step = 0.001 if high - low < 0.02 else 0.05
-    return math.floor(low / step) * step, min(1.0, math.ceil(high / step) * step)
+    return LinearScale(math.floor(low / step) * step, min(1.0, math.ceil(high / step) * step))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mnist12k.backprop.hill import FLAT_SLOPE, PATIENCE, RATES, SETTLED, TARGET_LOSS, Hill, Sweep
+from mnist12k.backprop.network import Array
 
 
 def conclusions(start: float, swept: Sweep, hill: Hill, iterations: int) -> str:
@@ -31,22 +32,60 @@ def conclusions(start: float, swept: Sweep, hill: Hill, iterations: int) -> str:
             f"{'have' if rising > 1 else 'has'} an update that does."
         )
     if hill.saturation is not None:
-        saturated = rates > hill.saturation
         end = (
             f"**Above {hill.saturation:.6g} the outputs saturate**: after {iterations} updates the "
             f"slopes of both sigmoids are below {FLAT_SLOPE:g}, and the loss, {start:.4g} at the "
-            f"start, is {swept.loss_after_study[-1]:.4g} at the largest rate."
+            f"start, is {swept.loss_after_study[-1]:.4g} at the largest rate. "
+            f"{beyond_saturation(rates, swept.updates_needed, hill.saturation)}"
         )
-        if later := (swept.updates_needed[saturated] > iterations).sum():
-            end += (
-                f" With more updates, {later} of these {saturated.sum()} rates still get below "
-                f"{TARGET_LOSS:g}."
-            )
     return (
         f"Each of {len(RATES)} learning rates from {RATES[0]:g} to {RATES[-1]:g} was run for "
         f"{PATIENCE:,} updates. {speed} {first} {rises} {_stability(swept, hill)} {end} "
         "These results hold for these initial weights; others lead to other values."
     )
+
+
+def beyond_saturation(rates: Array, updates_needed: Array, saturation: float) -> str:
+    """Say what becomes of the rates above `saturation`; NaN in `updates_needed` is never."""
+    beyond = updates_needed[rates > saturation]
+    needed = beyond[~np.isnan(beyond)]
+    if not len(beyond):
+        return "No rate of the sweep is larger."
+    larger = f"the {_counted(len(beyond), 'larger rate')} of the sweep"
+    if not len(needed):
+        return f"None of {larger} reaches a loss below {TARGET_LOSS:g}."
+    which = "all" if len(needed) == len(beyond) else str(len(needed))
+    span = f"{needed.min():,.0f}" + (f" to {needed.max():,.0f}" if len(needed) > 1 else "")
+    return (
+        f"That is a delay, not an end: {which} of {larger} still reach a loss below "
+        f"{TARGET_LOSS:g}, after {span} updates."
+    )
+
+
+def without_target(updates_needed: Array) -> str:
+    """Say how many rates of the sweep never reach the target loss."""
+    never = int(np.isnan(updates_needed).sum())
+    if not never:
+        return f"Every rate gets there within {PATIENCE:,} updates."
+    return (
+        f"{_counted(never, 'rate')} did not get there within {PATIENCE:,} updates and left a gap."
+    )
+
+
+def below_limit(rates: Array, stable_below: Array) -> str:
+    """Say how many rates settle, and how many of them are below the limit at their minimum."""
+    settled = int((~np.isnan(stable_below)).sum())
+    if not settled:
+        return "No rate of the sweep settles at a minimum."
+    stable = int((rates < stable_below).sum())
+    return (
+        f"{settled} of {len(rates)} rates settle at a minimum, "
+        f"{'all' if stable == settled else stable} of them at one that is flat enough for them."
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _stability(swept: Sweep, hill: Hill) -> str:

@@ -91,11 +91,16 @@ class DerivationStep(NamedTuple):
     names: tuple[str, ...]
     chain_rule: bool = False
 
-    def lines(self, network: SmallNetwork) -> list[tuple[str, str]]:
-        """Return each line's name and formula, without the network's biases that are 0."""
+    def formulas(self) -> dict[str, str]:
+        """Return each line's formula by its name."""
         formulas = {name: FORMULAS[name] for name in self.names}
         if self.chain_rule:
             formulas[self.names[-1]] = " * ".join(self.names[:-1])
+        return formulas
+
+    def lines(self, network: SmallNetwork) -> list[tuple[str, str]]:
+        """Return each line's name and formula, without the network's biases that are 0."""
+        formulas = self.formulas()
         for name, bias in zip(("b1", "b2"), network.biases, strict=True):
             if not bias:
                 formulas = {key: text.replace(f" + {name}", "") for key, text in formulas.items()}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from xlsxwriter import Workbook
 from xlsxwriter.format import Format
@@ -36,6 +37,8 @@ ITERATION = (  # the sections of sheet Network
     ("Step 7: update", UPDATED),
 )
 MAX_ITERATIONS = 500  # of a longer study only the first, so that the file stays readable
+
+PRINT_SCALES = {"Network": 85, "Descent": 70, "Rates": 70}  # percent
 
 HEAD = {"bold": True, "bottom": 1, "align": "right"}
 NOTE = {"font_color": "#666666"}
@@ -71,22 +74,34 @@ def write_workbook(
         workbook.set_properties({"title": "The 2-2-2 network", "created": datetime(2000, 1, 1)})
         styles = {name: workbook.add_format(style) for name, style in STYLES.items()}
         sheets = {name: workbook.add_worksheet(name) for name in ("Network", "Descent", "Rates")}
-        given = _write_network(sheets["Network"], styles, network, rate)
+        cells = _write_network(sheets["Network"], styles, network, rate)
+        given = {name: cells[name] for name in GIVEN}
         _write_descent(sheets["Descent"], styles, given, named_steps(network, rate, iterations))
         curves = {each: named_steps(network, each, iterations) for each in learning_rates}
         _write_rates(sheets["Rates"], styles, given, curves)
-        add_charts(workbook, sheets, len(learning_rates), iterations)
-        for sheet in sheets.values():
-            sheet.set_landscape()
-            sheet.fit_to_pages(1, 0)
-        last_column = len(learning_rates) + CHART_COLUMNS + 1
-        sheets["Rates"].print_area(0, 0, iterations + 4, last_column)
+        numbers = first_iteration(network, rate)
+        add_charts(workbook, sheets, len(learning_rates), iterations, cells, numbers)
+        _set_pages(sheets, len(learning_rates), iterations)
+
+
+def _set_pages(sheets: Mapping[str, Worksheet], curves: int, iterations: int) -> None:
+    """Print at a size that can be read: wide sheets on several pages, with their heads on each."""
+    for name, scale in PRINT_SCALES.items():
+        sheets[name].set_landscape()
+        sheets[name].set_paper(9)  # A4
+        sheets[name].set_margins(left=0.4, right=0.4, top=0.5, bottom=0.5)
+        sheets[name].set_print_scale(scale)
+    sheets["Network"].set_v_pagebreaks([6])  # the charts have a page of their own
+    sheets["Descent"].repeat_rows(1, 2)
+    sheets["Descent"].repeat_columns(0)
+    sheets["Rates"].repeat_rows(2, 3)
+    sheets["Rates"].print_area(0, 0, iterations + 4, curves + CHART_COLUMNS + 1)
 
 
 def _write_network(
     sheet: Worksheet, styles: Styles, network: SmallNetwork, learning_rate: float
 ) -> Cells:
-    """Write the inputs and one iteration; return the yellow cells, for use in any sheet."""
+    """Write the inputs and one iteration; return every cell, for use in any sheet."""
     sheet.write(0, 0, "The 2-2-2 network by hand", styles["title"])
     sheet.write(1, 0, "Change a yellow cell to recalculate all sheets.", styles["note"])
     sheet.write_row(3, 0, ("Inputs", ""), styles["section"])
@@ -98,6 +113,7 @@ def _write_network(
     for row, (name, number) in enumerate(zip(GIVEN, numbers, strict=True), start=4):
         sheet.write(row, 0, name)
         sheet.write_number(row, 1, number, styles["given"])
+        sheet.data_validation(row, 1, row, 1, _allowed(name))
         given[name] = f"Network!{xl_rowcol_to_cell(row, 1, True, True)}"
 
     values = first_iteration(network, learning_rate)
@@ -113,7 +129,7 @@ def _write_network(
             sheet.write_string(row, 5, FORMULAS[name], styles["formula"])
             cells[name] = xl_rowcol_to_cell(row, 4)
         row += 1
-    return given
+    return given | {name: f"Network!{cell}" for name, cell in cells.items() if name not in given}
 
 
 def _write_descent(
@@ -150,6 +166,7 @@ def _write_rates(
         rate_cell = xl_rowcol_to_cell(2, curve, True, True)
         left = len(curves) + CHART_COLUMNS + (len(columns) + 1) * (curve - 1) + 3
         sheet.write_number(2, curve, rate, styles["given_head"])
+        sheet.data_validation(2, curve, 2, curve, _allowed("η"))
         sheet.write(3, curve, "E_total", styles["head"])
         sheet.write(2, left, "learning rate", styles["head"])
         sheet.write_formula(2, left + 1, f"={rate_cell}", styles["head"], rate)
@@ -183,6 +200,24 @@ def _write_steps(
                 formula = f"={given[name]}"
             sheet.write_formula(row, column, formula, style, values[name])
         above = cells
+
+
+def _allowed(name: str) -> dict[str, Any]:
+    """Return the rule for what may be typed into a yellow cell."""
+    if name == "η":
+        rule = {"criteria": ">", "value": 0}
+        text = "a number above 0"
+    else:
+        low, high = (0, 1) if name.startswith("t") else (-1_000_000, 1_000_000)
+        rule = {"criteria": "between", "minimum": low, "maximum": high}
+        text = f"a number from {low:,} to {high:,}"
+    return {
+        "validate": "decimal",
+        **rule,
+        "ignore_blank": False,
+        "error_title": f"{name} cannot have this value",
+        "error_message": f"{name} should be {text}.",
+    }
 
 
 def _formula(text: str, cells: Mapping[str, str]) -> str:

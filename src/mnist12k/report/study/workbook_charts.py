@@ -16,10 +16,18 @@ ENDS = (0.1, 0.9)  # fractions of an edge at which its arrow starts and ends, cl
 
 
 def add_charts(
-    workbook: Workbook, sheets: Mapping[str, Worksheet], curves: int, iterations: int
+    workbook: Workbook,
+    sheets: Mapping[str, Worksheet],
+    curves: int,
+    iterations: int,
+    cells: Mapping[str, str],
+    numbers: Mapping[str, float],
 ) -> None:
-    """Add the network and one loss curve to sheet Network, and `curves` of them to Rates."""
-    sheets["Network"].insert_chart("H4", _network_chart(workbook))
+    """Add the network and one loss curve to sheet Network, and `curves` of them to Rates.
+
+    `cells` are those of the numbers on the drawn network, `numbers` their values.
+    """
+    sheets["Network"].insert_chart("H4", _network_chart(workbook, cells, numbers))
     loss = _loss_chart(workbook, "Loss at the learning rate η", iterations)
     _add_series(loss, "Descent", 3, iterations + 1, 0, 1 + STEP_COLUMNS.index("E_total"))
     loss.set_legend({"none": True})
@@ -40,11 +48,16 @@ def _loss_chart(workbook: Workbook, title: str, iterations: int) -> Chart:
     return chart
 
 
-def _network_chart(workbook: Workbook) -> Chart:
-    """Draw the network as a scatter chart: points for nodes and labels, lines for edges."""
+def _network_chart(
+    workbook: Workbook, cells: Mapping[str, str], numbers: Mapping[str, float]
+) -> Chart:
+    """Draw the network as a scatter chart: points for nodes and labels, lines for edges.
+
+    Labels are formulas, so that they follow the numbers.
+    """
     data = workbook.add_worksheet("Drawing")
     data.hide()
-    data.write_row(0, 0, ["name", "x", "y"])
+    data.write_row(0, 0, ["name", "x", "y", "label"])
     edges = list(zip(WEIGHTS, EDGES, strict=True))
     points = [
         *((name, *position) for name, position in NODES.items()),
@@ -53,17 +66,21 @@ def _network_chart(workbook: Workbook) -> Chart:
     ]
     for row, point in enumerate(points, start=1):
         data.write_row(row, 0, point)
+    for row, name in enumerate((*NODES, *WEIGHTS), start=1):
+        number = name if name in (*WEIGHTS, "i1", "i2") else f"a_{name}"
+        value = f"{number} = {round(numbers[number], 4):g}"
+        data.write_formula(row, 3, f'="{number} = "&ROUND({cells[number]},4)', None, value)
     chart = workbook.add_chart({"type": "scatter", "subtype": "straight"})
     arrow = {"color": "#777777", "width": 1.25, "end_arrow_type": "open"}
     for row in range(15, 31, 2):
         _add_series(chart, "Drawing", row, 2, 1, 2, line=arrow)
     border, fill = {"color": "#555555"}, {"color": "#DCE9F7"}
-    dots = {"type": "circle", "size": 34, "fill": fill, "border": border}
+    dots = {"type": "circle", "size": 44, "fill": fill, "border": border}
     for row, names, marker, position in (
         (1, NODES, dots, "center"),
         (7, WEIGHTS, {"type": "none"}, "above"),
     ):
-        custom = [{"value": name} for name in names]
+        custom = [{"value": f"=Drawing!$D${row + k + 1}"} for k in range(len(names))]
         labels = {"value": True, "custom": custom, "position": position, "font": {"bold": True}}
         style = {"line": {"none": True}, "marker": marker, "data_labels": labels}
         _add_series(chart, "Drawing", row, len(custom), 1, 2, **style)

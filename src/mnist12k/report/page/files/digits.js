@@ -1,4 +1,4 @@
-// Test images: the confusion matrix's cells and the hardest ones; and the training's and the search's charts.
+// Test images: the confusion matrix's cells and the hardest ones.
 
 const digits = data.digits;
 const allPixels = bytes(digits.pixels);
@@ -14,7 +14,7 @@ function topThree(image) {
     .map((probability, label) => ({ label, probability }))
     .sort((a, b) => b.probability - a.probability)
     .slice(0, 3)
-    .map(({ label, probability }) => `${classes[label]}: ${(100 * probability).toFixed(1)} %`);
+    .map(({ label, probability }) => `${classes[label]}: ${asPercent(probability)}`);
 }
 
 // A button with the image; it shows the image to the network above.
@@ -41,7 +41,7 @@ function card(number) {
 
 function examine(number) {
   const image = digits.images[number];
-  clearPad();
+  loadOntoPad(pixelsOf(number));
   show(pixelsOf(number));
   note.textContent = `Test image ${image.index}, label ${classes[image.label]}.`;
   document.getElementById("draw").scrollIntoView();
@@ -49,7 +49,8 @@ function examine(number) {
 }
 
 const cell = document.getElementById("cell");
-for (const button of document.querySelectorAll("[data-cell]"))
+for (const button of document.querySelectorAll("[data-cell]")) {
+  button.disabled = false; // without scripts it only shows its count
   button.addEventListener("click", () => {
     document.querySelectorAll("[data-cell]").forEach((other) => other.setAttribute("aria-pressed", other === button));
     const [label, prediction] = button.dataset.cell.split("-").map((number) => classes[number]);
@@ -59,6 +60,7 @@ for (const button of document.querySelectorAll("[data-cell]"))
     cell.querySelector("p").textContent = `${label} read as ${prediction}: ${count} image${count === 1 ? "" : "s"}.${limit}`;
     cell.querySelector(".cards").replaceChildren(...numbers.map(card));
   });
+}
 
 document.getElementById("hardest").append(...digits.hardest.map(card));
 let next = 0;
@@ -72,30 +74,3 @@ if (correctCell) {
   show(pixelsOf(number));
   note.textContent = `Test image ${digits.images[number].index}, shown until you ${document.getElementById("pad") ? "draw" : "select another"}.`;
 }
-
-const epochs = data.history;
-function trainingChart(id, label, name, convert, show, tick) {
-  const series = [{ name: "training, augmented", values: convert(epochs[`train_${name}`]) }];
-  if (epochs[`validation_${name}`].some((value) => value !== null))
-    series.push({ name: "validation", values: convert(epochs[`validation_${name}`]) });
-  chart(document.getElementById(id), {
-    label,
-    x: { name: "epoch", values: epochs.epoch },
-    y: { name: name === "loss" ? name : "error rate", log: true, show, tick },
-    series,
-    start: epochs.epoch.length - 1,
-  });
-}
-const errorRate = (values) => values.map((value) => (value === null ? null : 1 - value));
-const asPercent = (value) => (value === null ? "none" : `${brief(100 * value, 3)} %`);
-trainingChart("training-loss", "Loss after each epoch, on the training images and on the hold-out set", "loss", (v) => v, (v) => brief(v));
-trainingChart("training-error", "Error rate after each epoch, on the training images and on the hold-out set", "accuracy", errorRate, asPercent, asPercent);
-
-if (data.trials)
-  chart(document.getElementById("search-chart"), {
-    label: "Validation loss of each trial, and the lowest so far",
-    x: { name: "loss", values: data.trials.trial },
-    y: { name: "validation loss", log: true },
-    series: [{ name: "loss", values: data.trials.loss }, { name: "lowest so far", values: data.trials.lowest }],
-    start: data.trials.trial.length - 1,
-  });

@@ -34,19 +34,20 @@ function readNetwork(content) {
   const heads = {
     convolution: () => {
       const layer = convolution(last.channels, classes.length, head.kernel, 0);
-      return (x) => convolve(x, layer);
+      return { layer, head: (x) => convolve(x, layer) };
     },
     average: () => {
       const layer = linear(last.channels, classes.length);
-      return (x) => apply(layer, means(x));
+      return { head: (x) => apply(layer, means(x)) };
     },
     dense: () => {
       const hidden = head.units ? linear(values, head.units) : null;
       const layer = linear(head.units || values, classes.length);
-      return (x) => apply(layer, hidden ? apply(hidden, x.values).values.map((v) => Math.max(0, v)) : x.values);
+      return { head: (x) => apply(layer, hidden ? apply(hidden, x.values).values.map((v) => Math.max(0, v)) : x.values) };
     },
   };
-  return { mean, deviation, side, classes, blocks: layers, head: heads[head.kind]() };
+  const { layer: headLayer = null, head: run } = heads[head.kind]();
+  return { mean, deviation, side, classes, blocks: layers, head: run, headLayer };
 }
 
 function means(x) {
@@ -127,7 +128,7 @@ function classify(pixels) {
   const highest = Math.max(...logits);
   const exponentials = logits.map((logit) => Math.exp(logit - highest));
   const total = exponentials.reduce((a, b) => a + b);
-  return { outputs: maps.slice(1), logits, probabilities: exponentials.map((value) => value / total) };
+  return { maps, outputs: maps.slice(1), logits, probabilities: exponentials.map((value) => value / total) };
 }
 
 const network = readNetwork(data.network);
