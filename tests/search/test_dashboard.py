@@ -59,6 +59,8 @@ def test_the_dashboard_shows_a_search_by_its_name_and_does_not_disturb_it(
             page.reload()
             expect(page.get_by_text(re.compile("^Best Trial"))).to_be_visible()
             expect(objective).to_have_text("validation loss")
+            page.get_by_role("link", name="Note").click()
+            expect(page.get_by_text("Is there a better recipe than")).to_be_visible()
             page.goto(f"{address}/dashboard/")
             page.get_by_role("link", name=f"{name}-finalists").click()
             expect(objective).to_have_text("validation loss")

@@ -86,6 +86,16 @@ def say_what_chooses(settings: SearchSettings, study: optuna.Study) -> None:
         warn(f"tune.sampler = {tune.sampler} does not search {', '.join(names)}: drawn at random")
 
 
+def save_note(study: optuna.Study, text: str) -> None:
+    """Save a text in Markdown for Optuna's dashboard, if that is installed."""
+    with contextlib.suppress(ImportError):
+        from optuna_dashboard import get_note
+        from optuna_dashboard import save_note as save
+
+        if get_note(study) != text:
+            save(study, text)
+
+
 def join_study(settings: SearchSettings, name: str) -> optuna.Study:
     """Open the study of this name, which `open_study` has created, from a worker's process."""
     with storage_errors(settings):

@@ -40,7 +40,7 @@ from mnist12k.search.results import described, epochs_table, metrics, ranking, t
 from mnist12k.search.running import help_study, run_workers
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import Point, parse_space
-from mnist12k.search.study import SEARCH, open_study, say_what_chooses, study_name
+from mnist12k.search.study import SEARCH, open_study, save_note, say_what_chooses, study_name
 from mnist12k.search.trial import IMPOSSIBLE, epochs_of
 from mnist12k.signals import print_line
 
@@ -83,15 +83,17 @@ def search(settings: SearchSettings, study: optuna.Study, log_trials: LogTrials)
     results = finalist_results(finalists_study, finalists, settings.tune)
     found = metrics(settings, study, finalists_study, results, challenger)
     trials, epochs = trials_table(study), epochs_table(study)
+    text = ranking(settings, study, results, found)
     with all_or_none():
         write_table(TRIALS, trials)
         write_table(TRIAL_EPOCHS, epochs)
         write_table(FINALISTS, results)
-        write_text(RANKING, ranking(settings, study, results, found))
+        write_text(RANKING, text)
         write_best(best_params(settings, finalists[challenger], found), BEST_PARAMS)
         write_json(TUNE_METRICS, found)
         draw_search(trials, epochs, results, parse_space(settings.tune.space), TUNE_REPORTS)
         draw_study(study, TUNE_REPORTS)
+    save_note(study, text)
     print_line(verdict_lines(found))
 
 
