@@ -154,6 +154,10 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
             "not a whole number",
         ),
         ("finalist_budget: 40", "finalist_budget: 7", "tune.finalist_budget = 7", "equal to 8"),
+        (
+            *("second_objective: null", "second_objective: accuracy"),
+            *("tune.second_objective = 'accuracy'", "'seconds' or 'parameters'"),
+        ),
         ("patience: null", "patience: 0", "tune.patience = 0", "equal to 1"),
         ("[fast, best,", "[fast, fast,", "seeds", "has a duplicate"),
         ("    vgg: [best]", "    vga: [best]", "seeds.recipes: 'vga'", "reference, vgg, resnet"),

@@ -31,7 +31,8 @@ DAY = 86_400  # seconds
 # Far more than params.yaml and dvc.lock need, and read within seconds.
 YAML_BYTES, YAML_DEPTH, YAML_VALUES = 1 << 17, 20, 20_000
 
-_waiting: dict[Path, Path] | None = None  # within `all_or_none`: files to replace, and by what
+# Within `all_or_none`: files to replace, and by what; None: to remove.
+_waiting: dict[Path, Path | None] | None = None
 
 
 class Section(BaseModel):
@@ -57,8 +58,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         if _waiting is None:
             temporary.replace(path)
         else:
-            _waiting.setdefault(path, temporary)
-            temporary.replace(_waiting[path])
+            _waiting[path] = temporary.replace(_waiting.get(path) or temporary)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -66,17 +66,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Replace the files that the block writes when it ends; if it fails, replace none of them."""
+    """Replace and remove files when the block ends; if it fails, leave all as they are."""
     global _waiting
     written = _waiting = {}
     try:
         yield
         for path, temporary in written.items():
-            temporary.replace(path)
+            if temporary is None:
+                path.unlink(missing_ok=True)
+            else:
+                temporary.replace(path)
     finally:
         _waiting = None
-        for temporary in written.values():
+        for temporary in filter(None, written.values()):
             temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it exists; within `all_or_none`, when that block ends."""
+    if _waiting is None:
+        path.unlink(missing_ok=True)
+    else:
+        _waiting[path] = None
 
 
 @contextmanager

@@ -32,6 +32,7 @@ TUNE_METRICS = TUNE_REPORTS / "metrics.json"
 TRIALS = TUNE_REPORTS / "trials.csv"
 TRIAL_EPOCHS = TUNE_REPORTS / "epochs.csv"
 FINALISTS = TUNE_REPORTS / "finalists.csv"
+FRONT = TUNE_REPORTS / "front.csv"  # only of a search with two objectives
 
 EPOCH_COLUMNS = {  # of cnn.history.Epoch, whose import would tie the backprop study to cnn
     "epoch": int,
@@ -261,6 +262,17 @@ def read_trials(metrics: TuneMetrics | None = None) -> "DataFrame":
 def read_trial_epochs() -> "DataFrame":
     """Return one row per epoch of every trial."""
     return read_table(TRIAL_EPOCHS, {"trial": int, **EPOCH_COLUMNS}, optional=VALIDATION)
+
+
+def read_front() -> "DataFrame":
+    """Return one row per complete trial of a search with two objectives; the second's name varies.
+
+    Its columns: trial, validation_loss, the second objective, on_front.
+    """
+    front = read_table(FRONT, {"trial": int, "validation_loss": float, "on_front": bool})
+    if len(front.columns) != 4:
+        raise damaged(FRONT, "it should have four columns")
+    return front
 
 
 def read_finalists() -> "DataFrame":

@@ -15,11 +15,7 @@ from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
 from mnist12k.search.settings import NETWORK, SearchSettings, Tune, is_integer
-from mnist12k.search.space import (
-    corners,
-    parse_space,
-    whole_steps,
-)
+from mnist12k.search.space import as_parameters, corners, parse_space, whole_steps, with_lists
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
 
@@ -88,6 +84,16 @@ class Params(Section):
             whole_steps(space, is_integer)
         except ValueError as error:
             raise ValueError(f"tune.space: {error}") from error
+        for number, point in enumerate(self.tune.start_points):
+            where = f"tune.start_points.{number}"
+            try:
+                known = with_lists(as_parameters(point, space, partial=True))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+            if unknown := [name for name in point if name not in known]:
+                raise ValueError(
+                    f"{where}: {unknown[0]} is not in tune.space, given its other values"
+                )
         search = self._search()
         for point in corners(space):
             within = search

@@ -107,8 +107,13 @@ def test_seeds_and_search_are_shown_if_they_have_been_run(page: Page) -> None:
     assert [row.split() for row in difference] == [
         *(["vgg", "by", "fast", "3", "+0.200", "-0.048", "to", "+0.448"],),
     ]
-    finalists = page.locator("#search tbody th")
+    finalists = page.locator("#search [aria-label=Finalists] tbody th")
     assert finalists.all_inner_texts() == ["trial 2", "recipe fast"]
+    front = page.locator("#search [aria-label='Pareto front'] tbody tr").all_inner_texts()
+    assert [row.split("\t") for row in front] == [
+        ["trial 2", "12,442", "0.023"],
+        ["trial 0", "500", "0.03"],
+    ]
     expect(page.locator("#search .verdict")).to_contain_text("difference -0.00400")
     expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.023")
 

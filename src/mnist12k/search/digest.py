@@ -26,6 +26,8 @@ def study_digest(settings: SearchSettings) -> str:
         "validation_size": settings.train.validation_size,
         "deterministic": settings.train.deterministic,
     }
+    if settings.tune.second_objective is not None:
+        inputs["second_objective"] = settings.tune.second_objective
     return digest_of(inputs | data_and_code())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from mnist12k.files import remove
+from mnist12k.report.figures.style import save
 from mnist12k.search.space import Cases, Choices, Space
 
 # Okabe and Ito's colours for the colour-blind, without black and yellow.
@@ -29,6 +32,14 @@ class Group(NamedTuple):
     colour: str
     marker: str
     trials: pd.DataFrame
+
+
+def save_or_remove(figure: Figure | None, path: Path) -> None:
+    """Write a picture; without one, remove that of an earlier search."""
+    if figure is None:
+        remove(path)
+    else:
+        save(figure, path)
 
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:

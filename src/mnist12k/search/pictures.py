@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mnist12k.report.figures.style import new_figure, save
+from mnist12k.report.figures.style import new_figure
 from mnist12k.search.intervals import mean_with_interval
 from mnist12k.search.lowess import lowess
 from mnist12k.search.picture_pruning import draw_pruning
@@ -24,6 +24,7 @@ from mnist12k.search.picture_style import (
     dots,
     groups,
     legend_below,
+    save_or_remove,
     scale_log,
     scale_losses,
     values_of,
@@ -58,8 +59,7 @@ def draw_search(
         "pruning": draw_pruning(trials, epochs, space),
     }
     for name, figure in pictures.items():
-        if figure is not None:
-            save(figure, folder / f"{name}.png")
+        save_or_remove(figure, folder / f"{name}.png")
 
 
 def draw_by_choice(trials: pd.DataFrame, finalists: pd.DataFrame, space: Space) -> Figure | None:

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from mnist12k.errors import UserError
-from mnist12k.search.queue import POINT
+from mnist12k.search.queue import POINT, loss_of
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import (
     Cases,
@@ -81,7 +81,7 @@ def best_of_study(settings: SearchSettings, space: Space) -> list[Point]:
         raise UserError(f"tune.from_study = {name!r}: studies in tune.storage: {names}") from error
     points: list[Point] = []
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in sorted(complete, key=lambda trial: trial.value or 0):
+    for trial in sorted(complete, key=lambda trial: loss_of(trial) or 0):
         try:
             point = as_parameters(with_lists(trial.params), space, partial=True)
         except ValueError:

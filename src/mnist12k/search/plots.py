@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.report.figures.style import new_figure, save
-from mnist12k.search.picture_style import PALETTE
+from mnist12k.report.figures.style import new_figure
+from mnist12k.search.objectives import front_table, with_one_objective
+from mnist12k.search.picture_front import draw_front
+from mnist12k.search.picture_style import PALETTE, save_or_remove
 
 BOOTSTRAPS = 30
 TREES = 8  # per bootstrap
@@ -20,16 +22,15 @@ SEED = 1
 
 
 def draw_study(study: optuna.Study, folder: Path) -> None:
-    """Write importances.png, unless fewer than two trials are complete."""
-    figure = draw_importances(study)
-    if figure is not None:
-        save(figure, folder / "importances.png")
+    """Write importances.png and, for two objectives, front.png, if there is enough to show."""
+    save_or_remove(draw_importances(study), folder / "importances.png")
+    save_or_remove(draw_front(front_table(study)), folder / "front.png")
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials with hyperparameters."""
+    """Return the complete trials with hyperparameters, with their validation loss alone."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial for trial in trials if trial.params]
+    return [with_one_objective(trial) for trial in trials if trial.params]
 
 
 def bootstrap_importances(study: optuna.Study) -> pd.DataFrame:

@@ -86,10 +86,15 @@ def why_enough(study: optuna.Study, tune: Tune, started: float) -> str:
         return f"tune.timeout = {tune.timeout:g} seconds have passed"
     if tune.patience is not None:
         trials = sorted(finished(study), key=lambda trial: trial.datetime_complete or datetime.min)
-        losses = [math.inf if trial.value is None else trial.value for trial in trials]
+        losses = [math.inf if (loss := loss_of(trial)) is None else loss for trial in trials]
         if losses and len(losses) - 1 - losses.index(min(losses)) >= tune.patience:
             return f"tune.patience = {tune.patience} trials have brought no lower loss"
     return ""
+
+
+def loss_of(trial: FrozenTrial) -> float | None:
+    """Return a trial's validation loss, its first objective; None if it was pruned or diverged."""
+    return trial.values[0] if trial.values else None
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.search.digest import digest_of
 from mnist12k.search.intervals import mean_with_interval
-from mnist12k.search.queue import FINALIST, POINT, SEED, enqueue, finished
+from mnist12k.search.queue import FINALIST, POINT, SEED, enqueue, finished, loss_of
 from mnist12k.search.settings import MANY, SearchSettings, Tune
 from mnist12k.search.space import Cases, Point, as_parameters, parse_space, with_lists
 from mnist12k.search.trial import ACCURACY
@@ -64,7 +64,7 @@ def choose_finalists(study: optuna.Study, settings: SearchSettings) -> dict[str,
     """
     tune = settings.tune
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ranked = sorted(complete, key=lambda trial: trial.value or 0)
+    ranked = sorted(complete, key=lambda trial: loss_of(trial) or 0)
     trainings = [settings.for_point({}, tune.seed)]
     points: dict[int, Point] = {}
     for trial in ranked:
@@ -200,8 +200,8 @@ def finalist_results(
             name,
             trial.user_attrs[SEED],
             VERDICT if trial.user_attrs[SEED] in verdict_seeds(tune) else RACE,
-            trial.value,
-            None if trial.value is None else trial.user_attrs[ACCURACY],
+            loss_of(trial),
+            None if loss_of(trial) is None else trial.user_attrs[ACCURACY],
         )
         for name, point in finalists.items()
         for trial in sorted(finished(study), key=lambda trial: trial.user_attrs[SEED])

@@ -11,8 +11,9 @@ from mnist12k.outputs import TRIAL_COLUMNS, VALIDATION, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.digest import study_digest
 from mnist12k.search.intervals import mean_with_interval
+from mnist12k.search.objectives import front_table
 from mnist12k.search.picture_pruning import rank_correlations
-from mnist12k.search.queue import POINT, finished
+from mnist12k.search.queue import POINT, finished, loss_of
 from mnist12k.search.race import RACE, START, VERDICT, losses_of, verdict
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import Cases, parse_space
@@ -28,7 +29,7 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
     for trial in trials:
         epochs = epochs_of(trial)
         seconds = round(sum(epoch.seconds for epoch in epochs), 3)
-        result = (trial.state.name.lower(), trial.value, trial.user_attrs.get(ACCURACY))
+        result = (trial.state.name.lower(), loss_of(trial), trial.user_attrs.get(ACCURACY))
         parameters = map(trial.params.get, names)
         rows.append((trial.number, *result, len(epochs), seconds, *parameters))
     # Objects, since pandas would turn an integer column with empty cells into floats.
@@ -62,6 +63,7 @@ def ranking(
         f"{race_table(study, results)}"
         f"{''.join(cases_table(name, study, results) for name in cases_of(settings))}"
         f"{pruning_table(settings, study)}"
+        f"{front_section(study)}"
     )
 
 
@@ -81,7 +83,7 @@ def race_table(study: optuna.Study, results: pd.DataFrame) -> str:
                 str(len(own)),
                 f"{statistics.mean(loss.tolist()):.5f}",
                 interval(differences),
-                f"{trial.value:.5f}" if trial else "",
+                f"{loss_of(trial):.5f}" if trial else "",
                 described(trial) if trial else "",
             ]
         )
@@ -124,14 +126,14 @@ def cases_table(name: str, study: optuna.Study, results: pd.DataFrame) -> str:
     for case in dict.fromkeys(trial.params[name] for trial in trials):
         own = [trial for trial in trials if trial.params[name] == case]
         complete = sorted(
-            (trial for trial in own if trial.value is not None),
-            key=lambda trial: trial.value or 0,
+            (trial for trial in own if loss_of(trial) is not None),
+            key=lambda trial: loss_of(trial) or 0,
         )
         row = [str(case), str(len(own)), str(len(complete))]
         if complete:
             best = complete[0]
             in_race = means.get(str(best.number))
-            row += [str(best.number), f"{best.value:.5f}"]
+            row += [str(best.number), f"{loss_of(best):.5f}"]
             row += [f"{in_race:.5f}" if in_race is not None else ""]
         rows.append(row + [""] * (6 - len(row)))
     header = [name, "trials", "complete", "the best", "its loss in the search", "in the race"]
@@ -153,6 +155,24 @@ def pruning_table(settings: SearchSettings, study: optuna.Study) -> str:
         "\n## What pruning would cost\n\n"
         "Spearman's rank correlation between the loss after an epoch and the last one, over the "
         f"complete\ntrials, with its 95 % interval.\n\n{table(header, rows)}"
+    )
+
+
+def front_section(study: optuna.Study) -> str:
+    """Return the Pareto front in Markdown; empty for one objective."""
+    table_of_trials = front_table(study)
+    if table_of_trials.empty:
+        return ""
+    second = str(table_of_trials.columns[2])
+    trials = {trial.number: trial for trial in finished(study)}
+    rows = [
+        [str(number), f"{value:,g}", f"{loss:.5f}", described(trials[number])]
+        for number, loss, value, on_front in table_of_trials.itertuples(index=False)
+        if on_front
+    ]
+    return (
+        f"\n## Pareto front\n\nNo trial has both fewer {second} and a lower loss than one of "
+        f"these.\n\n{table(['trial', second, 'validation loss', 'with'], rows)}"
     )
 
 

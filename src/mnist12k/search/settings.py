@@ -20,6 +20,7 @@ class Tune(Section):
     recipe: str
     seed: int = Field(ge=0, lt=2**63)
     trials: int = Field(ge=1, le=MANY)
+    second_objective: Literal["seconds", "parameters"] | None  # beside the validation loss
     sampler: Literal["tpe", "gp", "cma_es", "random", "grid"]
     pruner: Literal["hyperband", "median", "wilcoxon", "none"]
     seeds_per_trial: int = Field(ge=1, le=MANY)
@@ -36,6 +37,15 @@ class Tune(Section):
     storage: Annotated[str, Field(pattern="^(journal|postgresql(\\+psycopg)?://.+)$")]
     engine: Literal["local", "ray"]
     space: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _suits_two_objectives(self) -> Self:
+        for key, allowed in (("pruner", "none"), ("together", 1)):
+            if self.second_objective is not None and getattr(self, key) != allowed:
+                raise ValueError(f"a second_objective needs {key}: {allowed}")
+        if self.second_objective is not None and self.sampler == "cma_es":
+            raise ValueError("a second_objective needs another sampler than cma_es")
+        return self
 
     @model_validator(mode="after")
     def _seeds_suit_the_pruner(self) -> Self:

@@ -3,13 +3,14 @@
 import contextlib
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.errors import UserError, warn, without_passwords
+from mnist12k.search import objectives
 from mnist12k.search.digest import digest_of, study_digest
 from mnist12k.search.queue import finished
 from mnist12k.search.samplers import new_pruner, not_searched
@@ -43,12 +44,20 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     Raises UserError if the storage fails or has another study of the same name.
     """
     name = study_name(settings) + (f"-finalists-{finalists[:8]}" if finalists else "")
-    pruner = NopPruner() if finalists else new_pruner(settings)
-    return open_named_study(settings, name, full_digest(settings) + finalists, pruner)
+    digest = full_digest(settings) + finalists
+    if finalists:
+        return open_named_study(settings, name, digest)
+    return open_named_study(
+        settings, name, digest, new_pruner(settings), objectives.names(settings.tune)
+    )
 
 
 def open_named_study(
-    settings: SearchSettings, name: str, digest: str, pruner: BasePruner | None = None
+    settings: SearchSettings,
+    name: str,
+    digest: str,
+    pruner: BasePruner | None = None,
+    minimised: Sequence[str] = ("validation loss",),
 ) -> optuna.Study:
     """Open the study of this name, or create it; raise UserError as `open_study` does."""
     with storage_errors(settings):
@@ -56,10 +65,11 @@ def open_named_study(
             storage=open_storage(settings.tune.storage),
             pruner=pruner or NopPruner(),
             study_name=name,
+            directions=["minimize"] * len(minimised),
             load_if_exists=True,
         )
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
-            study.set_metric_names(["validation loss"])
+            study.set_metric_names([*minimised])
             study.set_user_attr(SEARCH, uuid.uuid4().hex)
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)

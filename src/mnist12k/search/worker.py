@@ -12,6 +12,7 @@ from mnist12k.cnn.network import normalising
 from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import warn
 from mnist12k.paths import DATA
+from mnist12k.search.objectives import UnreportedTrial, cost
 from mnist12k.search.queue import queued
 from mnist12k.search.samplers import NumberedSampler
 from mnist12k.search.settings import SearchSettings
@@ -34,8 +35,11 @@ def work(settings: SearchSettings, name: str) -> None:
     own = settings._replace(networks=networks)
     study = join_study(settings, name)
 
-    def objective(trial: optuna.Trial) -> float:
-        return run_trial(trial, own, digits)
+    def objective(trial: optuna.Trial) -> float | tuple[float, float]:
+        if len(study.directions) == 1:
+            return run_trial(trial, own, digits)
+        loss = run_trial(UnreportedTrial(study, trial._trial_id), own, digits)
+        return loss, cost(trial, own)
 
     study.sampler = NumberedSampler(settings.tune, study)
     if settings.tune.together > 1:

@@ -9,11 +9,12 @@ from optuna.trial import FrozenTrial
 
 from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError
-from mnist12k.files import all_or_none, write_json, write_table, write_text
-from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
+from mnist12k.files import all_or_none, remove, write_json, write_table, write_text
+from mnist12k.outputs import FINALISTS, FRONT, TRIAL_EPOCHS, TRIALS, TUNE_METRICS, TuneMetrics
 from mnist12k.paths import BEST_PARAMS, DATA, TUNE_REPORTS
 from mnist12k.search.best import BETTER, best_params, write_best
 from mnist12k.search.coordinator import coordinating
+from mnist12k.search.objectives import front_table
 from mnist12k.search.pictures import draw_search
 from mnist12k.search.plan import plan
 from mnist12k.search.plots import draw_study
@@ -23,6 +24,7 @@ from mnist12k.search.queue import (
     SEED,
     fill_queue,
     finished,
+    loss_of,
     queued,
     requeue_dead,
     why_enough,
@@ -88,6 +90,7 @@ def search(settings: SearchSettings, study: optuna.Study, log_trials: LogTrials)
         write_table(TRIALS, trials)
         write_table(TRIAL_EPOCHS, epochs)
         write_table(FINALISTS, results)
+        write_front(front_table(study))
         write_text(RANKING, text)
         write_best(best_params(settings, finalists[challenger], found), BEST_PARAMS)
         write_json(TUNE_METRICS, found)
@@ -117,6 +120,14 @@ def run_finalists(
         queue_trainings(study, missing, finalists, settings)
         run_queue(settings, study)
         done = missing
+
+
+def write_front(trials: pd.DataFrame) -> None:
+    """Write the trials of a search with two objectives; with one, remove an earlier search's."""
+    if trials.empty:
+        remove(FRONT)
+    else:
+        write_table(FRONT, trials)
 
 
 def verdict_lines(found: TuneMetrics) -> str:
@@ -167,8 +178,8 @@ def help_tune(settings: SearchSettings) -> None:
 def result_line(trial: FrozenTrial) -> str:
     """Return a trial's result and hyperparameters."""
     loss = trial.user_attrs.get(IMPOSSIBLE, "diverged")
-    if trial.value is not None:
-        loss = f"validation loss {trial.value:.5f}"
+    if trial.values:
+        loss = f"validation loss {loss_of(trial):.5f}"
     state, epochs = trial.state.name.lower(), len(epochs_of(trial))
     name, seed = trial.user_attrs.get(FINALIST, str(trial.number)), ""
     if SEED in trial.user_attrs:

@@ -178,6 +178,7 @@ def search() -> Content | None:
         raise damaged(BEST_PARAMS, str(error)) from error
     return {
         "metrics": metrics,
+        "front": _front(),
         "finalists": list(means.sort_values("loss").itertuples()),
         "best_params": best_params,
         "trials": {
@@ -186,6 +187,19 @@ def search() -> Content | None:
             "lowest": [None if math.isnan(loss) else loss for loss in lowest],
             "pruned": (shown["state"] == "pruned").tolist(),
         },
+    }
+
+
+def _front() -> Content | None:
+    """Return the Pareto front of a search with two objectives, cheapest first; else None."""
+    if not outputs.FRONT.is_file():
+        return None
+    trials = outputs.read_front()
+    second = next(name for name in trials if name not in ("trial", "validation_loss", "on_front"))
+    front = trials[trials["on_front"]]
+    return {
+        "second": second,
+        "rows": list(front[["trial", second, "validation_loss"]].itertuples(index=False)),
     }
 
 
