@@ -12,7 +12,7 @@ from tune_command import search_settings, with_tune
 from mnist12k.cnn.history import Epoch
 from mnist12k.errors import UserError
 from mnist12k.search.plan import plan
-from mnist12k.search.queue import POINT, enqueue, fill_queue, finished
+from mnist12k.search.queue import POINT, enqueue, fill_queue, finished, retry
 from mnist12k.search.samplers import RANDOM_TRIALS, NumberedSampler, not_searched
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.space import parse_space
@@ -95,6 +95,31 @@ def test_the_random_trials_are_counted_once_whatever_the_pruner(settings: Search
         study.tell(trial, point["learning_rate"])
         chosen_by.append(type(sampler.sampler).__name__)
     assert chosen_by == ["RandomSampler"] * RANDOM_TRIALS + ["TPESampler"] * 2
+
+
+@pytest.mark.parametrize("drawn", range(4))
+def test_a_trial_that_was_interrupted_while_it_drew_gets_the_same_point(
+    settings: SearchSettings, drawn: int
+) -> None:
+    space = parse_space(settings.tune.space)
+    names = ["learning_rate", "dropout", "schedule"][:drawn]
+    study = open_study(settings)
+    for _ in range(2):
+        enqueue(study, {}, {})
+    study.sampler = NumberedSampler(settings.tune, study)
+    interrupted = study.ask()
+    suggest(interrupted, {name: space[name] for name in names})
+    state = study.trials[interrupted.number]
+    study.tell(interrupted, state=TrialState.FAIL)
+    retry(study, state)
+    other = suggest(study.ask(), space)
+    again = suggest(study.ask(), space)
+    assert again != other
+
+    whole = open_study(settings, "f" * 32)
+    enqueue(whole, {}, {})
+    whole.sampler = NumberedSampler(settings.tune, whole)
+    assert again == suggest(whole.ask(), space)
 
 
 def test_a_trial_that_optuna_users_enqueue_is_trained(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from team_server import PostgreSQL
 from tune_command import (
@@ -21,6 +22,7 @@ from mnist12k.search import running
 from mnist12k.search.plan import plan
 from mnist12k.search.queue import POINT, SEED, enqueue, fill_queue, finished
 from mnist12k.search.running import help_study
+from mnist12k.search.storage import Database
 from mnist12k.search.study import FINISHED, open_study, study_name
 from mnist12k.search.worker import giving_up_lost_trials
 from mnist12k.stages.tune import result_line
@@ -94,7 +96,14 @@ def test_a_worker_of_a_finished_search_ends_at_once(
 def test_a_search_that_nobody_starts_is_an_error_of_one_line(
     server: PostgreSQL, tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened: list[Database] = []
+
+    def open_and_keep(address: str) -> BaseStorage:
+        opened.append(Database(address))
+        return opened[-1]
+
     monkeypatch.setattr(running, "WAIT", 3)
+    monkeypatch.setattr(running, "open_storage", open_and_keep)
     with search_settings(tmp_path, idx_folder) as settings:
         settings = with_tune(settings, storage=server.address, seed=99)
         with pytest.raises(UserError) as caught:
@@ -103,6 +112,9 @@ def test_a_search_that_nobody_starts_is_an_error_of_one_line(
             f"tune.storage = 'postgresql://mlflow:***@127.0.0.1:{server.port}/mlflow': no "
             f"{study_name(settings)} was started within 0.05 minutes; `mnist12k tune` starts it"
         )
+    (storage,) = opened
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def test_a_journal_without_the_search_is_an_error_of_one_line_at_once(

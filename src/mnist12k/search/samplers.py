@@ -21,7 +21,8 @@ class NumberedSampler(BaseSampler):
     """The sampler of params.yaml, seeded for each trial by `tune.seed` and the trial's number.
 
     Workers that start together therefore draw different points, and an interrupted search those
-    that it would have drawn without the interruption.
+    that it would have drawn without the interruption. At random each parameter is drawn by itself,
+    so that a trial that was interrupted while it drew gets the rest as well.
     """
 
     def __init__(self, tune: Tune, study: optuna.Study) -> None:
@@ -31,12 +32,17 @@ class NumberedSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        number = trial.user_attrs.get(FIRST_NUMBER, trial.number)
-        seed = int(np.random.SeedSequence([self.tune.seed, number]).generate_state(1)[0])
         # Not left to TPE, which under Hyperband counts random trials for each bracket.
         random = len(finished(self.study)) < RANDOM_TRIALS
-        self.sampler = RandomSampler(seed) if random else _sampler(self.tune.sampler, seed)
+        name = "random" if random else self.tune.sampler
+        self.sampler = _sampler(name, self._seed(trial))
         self.sampler.before_trial(study, trial)
+
+    def _seed(self, trial: FrozenTrial, name: str = "") -> int:
+        number = trial.user_attrs.get(FIRST_NUMBER, trial.number)
+        return int(
+            np.random.SeedSequence([self.tune.seed, number, *name.encode()]).generate_state(1)[0]
+        )
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -58,6 +64,8 @@ class NumberedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw one parameter."""
+        if isinstance(self.sampler, RandomSampler):
+            self.sampler = RandomSampler(self._seed(trial, param_name))
         return self.sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
