@@ -5,6 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Two lists of exact versions: what running needs, and that with what testing needs.
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 # TORCH=cpu leaves CUDA out: PyTorch comes from its own index, since PyPI has no such build for Linux.
@@ -30,7 +31,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro tune ui screenshots test fast summary faults check format lock clean
+.PHONY: help install repro tune ui screenshots test test-all fast summary faults check format lock clean
 
 help:  ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
@@ -52,8 +53,11 @@ ui: $(INSTALLED)  ## Serve the MLflow UI on 127.0.0.1, and print the address of 
 screenshots: $(TESTABLE)  ## Take the screenshots in docs/ from this project's runs
 	python docs/screenshots.py
 
-test: check  ## Run the checks, then every test, on up to 8 cores
-	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
+test: check  ## Run the checks, then the tests but the longest, on up to 8 cores
+	pytest -m "not long" $(PARALLEL) --cov
+
+test-all: check  ## Run the checks, then every test: kills, outages, clusters, whole documents
+	pytest $(PARALLEL) --cov
 
 fast: $(TESTABLE)  ## Run the linter, and every test that takes no more than seconds
 	ruff check .

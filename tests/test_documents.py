@@ -64,6 +64,7 @@ def test_every_page_with_commands_is_known() -> None:
     assert {path.name for path in PAGES if commands(path)} == set(PRINTED)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [path for path in PAGES if commands(path)], ids=lambda p: p.name)
 def test_the_commands_of_a_page_work_in_their_order(
     page: Path, project: Project, tmp_path: Path
@@ -86,6 +87,7 @@ def test_the_commands_of_a_page_work_in_their_order(
     assert [text for text in PRINTED[page.name] if text not in output] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "first_label"), [("Fashion-MNIST", 0), ("EMNIST letters", 1)])
 def test_the_parameters_of_another_data_set_run_the_pipeline(
     name: str, first_label: int, idx_folder: Path, idx_sha256: Mapping[str, str], tmp_path: Path

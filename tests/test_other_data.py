@@ -145,6 +145,7 @@ def test_onnx_and_model_card_describe_these_images(workspace_of: tuple[DataSet, 
     assert f"{len(data.classes)} logits" in card
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_dvc_repro_runs_it_to_a_registered_model(tmp_path: Path) -> None:
     data = SETS[-1]

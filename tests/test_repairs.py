@@ -223,6 +223,7 @@ def test_the_doctor_repairs_and_says_so() -> None:
     assert list(doctor.check_lock_files()) == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_after_a_repair_dvc_finds_everything_up_to_date(project: Project) -> None:
     for damage in DAMAGES.values():
@@ -241,6 +242,7 @@ def test_make_repro_after_dvc_lock_was_emptied_reruns_nothing(project: Project) 
     assert len(project.runs()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_make_repro_without_a_version_in_git_ends_with_the_same_results(project: Project) -> None:
     before = project.contents()

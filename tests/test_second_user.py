@@ -19,6 +19,7 @@ READER = (  # root's capability to read lets the user run a Python that only roo
 )
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(
         not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None,
         reason="only root can act as another user, by util-linux's setpriv",

@@ -11,7 +11,7 @@ from faults.campaign import FAILED, SEED, SMALL, run_case
 from faults.case import Case
 from faults.templates import Templates
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 KILLED = [name for name in kills.SCENARIOS if name != "make repro, for the first time"]  # slow
 

@@ -90,6 +90,7 @@ def test_the_lock_is_taken_again_after_the_database_was_restarted(server: Postgr
     assert not is_coordinated(server.address, STUDY)
 
 
+@pytest.mark.long
 def test_a_coordinator_that_another_one_has_outrun_after_a_restart_ends(
     server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_the_database_ends_the_session_of_a_machine_that_is_gone(server: Postgre
     lock.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["journal", "postgresql"])
 def test_two_searches_at_once_train_no_trial_twice(
     kind: str, tmp_path: Path, idx_folder: Path, request: pytest.FixtureRequest

@@ -17,6 +17,7 @@ from mnist12k.search.journal import open_journal
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to stop"),
 ]
 

@@ -40,6 +40,7 @@ def database(server: PostgreSQL) -> str:
     return server.address
 
 
+@pytest.mark.long
 def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_killed(
     database: str, tmp_path: Path, idx_folder: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_kille
     assert not (first / "optuna.journal").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_be_alone(), reason="needs namespaces, which need root on Linux")
 def test_a_worker_with_nothing_but_the_database_in_common_completes_a_search(
     server: PostgreSQL, tmp_path: Path, idx_folder: Path

@@ -136,6 +136,7 @@ def test_a_winning_network_of_params_yaml_is_chosen_by_its_name(tmp_path: Path) 
     assert load_params(params).train.network == "vgg"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_over_networks_runs_and_its_winner_can_be_applied(
     tmp_path: Path, idx_folder: Path

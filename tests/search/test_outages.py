@@ -12,7 +12,7 @@ from servers import environment
 from team_server import PostgreSQL
 from tune_command import alive, new_folder, read_report, read_until, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def start_impatient(folder: Path, command: str) -> "subprocess.Popen[str]":

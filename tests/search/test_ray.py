@@ -19,6 +19,7 @@ from tune_command import new_folder, read_report, read_until, run, set_tune, sta
 pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(os.name == "nt", reason="Ray's clusters are not for Windows"),
 ]
 RAY = str(Path(sys.executable).parent / "ray")

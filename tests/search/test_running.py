@@ -30,6 +30,7 @@ from mnist12k.stages.tune import result_line
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_worker_waits_for_its_search_and_ends_with_it(
     server: PostgreSQL, tmp_path: Path, idx_folder: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_worker_waits_for_its_search_and_ends_with_it(
     assert len(read_report(first, "trials.csv")) == 8
 
 
+@pytest.mark.long
 def test_a_worker_empties_the_queues_of_a_search_and_its_finalists_without_a_coordinator(
     server: PostgreSQL, tmp_path: Path, idx_folder: Path
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_journal_without_the_search_is_an_error_of_one_line_at_once(
             open_study(settings)  # the journal has another search then
 
 
+@pytest.mark.long
 def test_a_worker_helps_a_search_in_a_journal_from_the_same_folder(
     tmp_path: Path, idx_folder: Path
 ) -> None:

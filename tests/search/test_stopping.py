@@ -55,6 +55,7 @@ def test_a_stopped_worker_finishes_the_record_that_it_is_writing(tmp_path: Path)
     assert not path.with_name("optuna.journal.damaged").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_next_search_starts_within_two_seconds_after_ctrl_c(
     tmp_path: Path, idx_folder: Path

@@ -47,6 +47,7 @@ def summary(*accuracies: float) -> SeedsSummary:
     return seeds.summary(results_of(*accuracies), None, BEST, 60_000)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFixture[str]) -> None:
     seeds.run(study, SEARCH, trainings(study))

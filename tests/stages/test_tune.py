@@ -207,6 +207,7 @@ def test_mlflow_shows_a_pruned_trial_as_killed(searched: Path, tmp_path: Path) -
         assert pruned.info.status == "KILLED"
 
 
+@pytest.mark.long
 def test_a_longer_search_goes_on_and_its_run_shows_it(searched: Path, tmp_path: Path) -> None:
     folder = tmp_path / "longer"
     shutil.copytree(searched, folder, symlinks=True)
@@ -220,6 +221,7 @@ def test_a_longer_search_goes_on_and_its_run_shows_it(searched: Path, tmp_path: 
     assert (parent.data.tags["tune.trials"], parent.data.metrics["tune/trials"]) == ("9", 9)
 
 
+@pytest.mark.long
 def test_a_search_stops_when_its_patience_ends_and_goes_on_with_more(
     tmp_path: Path, idx_folder: Path
 ) -> None:
@@ -233,6 +235,7 @@ def test_a_search_stops_when_its_patience_ends_and_goes_on_with_more(
     assert len(read_report(folder, "trials.csv")) == 30
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_replaced_and_loses_no_trial(tmp_path: Path, idx_folder: Path) -> None:
     folder = new_folder(tmp_path / "two", idx_folder, workers=2)
     with start(folder, "tune") as process:

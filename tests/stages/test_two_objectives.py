@@ -38,6 +38,7 @@ def searched(
     return folder, request.param
 
 
+@pytest.mark.long
 def test_the_front_has_every_trial_that_no_other_beats(searched: tuple[Path, str]) -> None:
     folder, second = searched
     found = read_report(folder, "front.csv")
@@ -55,6 +56,7 @@ def test_the_front_has_every_trial_that_no_other_beats(searched: tuple[Path, str
     assert (folder / "reports/tune/front.png").is_file()
 
 
+@pytest.mark.long
 def test_the_costs_are_those_of_the_trials(searched: tuple[Path, str]) -> None:
     folder, second = searched
     found = read_report(folder, "front.csv").set_index("trial")[second]
@@ -77,6 +79,7 @@ def test_the_costs_are_those_of_the_trials(searched: tuple[Path, str]) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_search_with_one_objective_removes_the_front_of_an_earlier_one(
     searched: tuple[Path, str],
 ) -> None:
