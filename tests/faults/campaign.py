@@ -200,7 +200,7 @@ def report(results: list[Result], seed: int, seconds: float) -> str:
         f"It took {seconds / 60:.0f} minutes.\n\n"
         "Each case kills a command at a random moment, damages a file or fills the disk. Then it\n"
         "runs a command and checks the exit code, the lines of output, every file and the runs in\n"
-        "MLflow. `tests/faults/` has the cases; `make test` runs a few of them.\n\n"
+        "MLflow. `tests/faults/` has the cases; `make test-all` runs a few of them.\n\n"
         f"{table(results)}\n"
     )
 
