@@ -19,6 +19,11 @@ from mnist12k.paths import PAGE
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SIZE: ViewportSize = {"width": 1700, "height": 600}
+# The corners of a drawn 3, in parts of the pad's sides.
+THREE = [
+    *[(0.32, 0.25), (0.45, 0.17), (0.6, 0.2), (0.66, 0.3), (0.6, 0.42), (0.46, 0.48)],
+    *[(0.62, 0.55), (0.68, 0.67), (0.6, 0.79), (0.45, 0.83), (0.31, 0.75)],
+]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -39,9 +44,18 @@ def save_runs(page: Page, address: str) -> None:
 
 
 def save_report(page: Page) -> None:
-    """Save the top of the report, down to the controls of the 2-2-2 network."""
-    page.set_viewport_size({"width": 1100, "height": 1550})
+    """Save the top of the report with a 3 on its drawing pad, down to the network's last layer."""
+    page.set_viewport_size({"width": 1440, "height": 1340})
     page.goto((ROOT / PAGE).as_uri())
+    pad = page.locator("#pad").bounding_box()
+    assert pad is not None
+    points = [(pad["x"] + x * pad["width"], pad["y"] + y * pad["height"]) for x, y in THREE]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for x, y in points[1:]:
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    page.mouse.move(0, 0)
     page.wait_for_timeout(1000)
     page.screenshot(path=DOCS / "report.png")
 
