@@ -30,7 +30,8 @@ from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import load_test_digits
 from mnist12k.errors import UserError
-from mnist12k.photos.prepare import prepare, read_grey
+from mnist12k.photos.prepare import prepare
+from mnist12k.photos.read import read_grey
 
 try:
     import cv2

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
 
 FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "STIXGeneral", "cmr10", "cmss10"]
 Point = tuple[float, float]
@@ -89,6 +90,70 @@ def photographed(
     paper = 0.1 + contrast * ink if light_ink else 0.9 - contrast * ink
     values = paper * light + random.normal(0, noise, ink.shape)
     return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
+
+
+def in_pieces(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The pen has left gaps, and was nearly dry at others."""
+    gaps = np.ones_like(ink)
+    rows = random.choice(np.arange(70, 130, 12), 3, replace=False)
+    for row, strength in zip(rows, (0, 0, 0.3), strict=True):
+        gaps[row : row + 4] = strength
+    return 0.9 - 0.7 * ink * gaps
+
+
+def on_squares(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """On squared paper, whose lines have more pixels than the ink."""
+    squares = np.zeros_like(ink)
+    squares[random.integers(10) :: 10] = squares[:, random.integers(10) :: 10] = 1
+    return 0.9 - np.maximum(0.7 * ink, 0.2 * squares)
+
+
+def on_a_patch(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A piece of grey paper with the digit, pasted on white."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = random.integers(2, 20, 4)
+    picture = np.ones_like(ink)
+    patch = np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
+    picture[patch] = 0.8
+    return picture - 0.6 * ink
+
+
+def blurred_to_the_rim(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Out of focus, and cropped so closely that the ink touches the rim."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    blurred = gaussian_filter(0.9 - 0.7 * ink, 3) + random.normal(0, 0.01, ink.shape)
+    cropped: np.ndarray = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cropped
+
+
+def beside_an_edge(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A dark table shows beside the paper."""
+    picture = 0.9 - 0.7 * ink
+    y, x = np.mgrid[: len(ink), : len(ink)]
+    picture[x < random.integers(4, 14) + y / 40] = 0.2
+    return picture
+
+
+def half_in_shadow(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The edge of a shadow goes through the digit."""
+    y, x = np.mgrid[: len(ink), : len(ink)]
+    return (0.9 - 0.6 * ink) * np.where(x + 0.4 * y < random.integers(110, 170), 0.65, 1)
+
+
+# Pictures of ink, of its shape or smaller, in [0, 1].
+DIFFICULT = [
+    in_pieces, on_squares, on_a_patch, blurred_to_the_rim, beside_an_edge, half_in_shadow,
+]  # fmt: skip
+
+
+def side_by_side(digits: list[int], random: np.random.Generator, gap: int = 30) -> np.ndarray:
+    """Ink of a line of digits, 130 pixels high, with these gaps in pixels between them."""
+    parts = []
+    for digit in digits:
+        ink = drawn(digit, random.uniform(0.05, 0.09), random)
+        columns = np.flatnonzero(ink.any(axis=0))
+        parts += [ink[:, columns[0] : columns[-1] + 1], np.zeros((len(ink), gap))]
+    return np.pad(np.concatenate(parts[:-1], axis=1), ((0, 0), (60, 60)))
 
 
 def twenty_pictures(folder: Path) -> dict[str, int]:

@@ -16,7 +16,8 @@ from mnist12k import paths
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.model_file import save_network
 from mnist12k.digits.settings import RAW
-from mnist12k.photos.prepare import prepare, read_grey
+from mnist12k.photos.prepare import prepare
+from mnist12k.photos.read import read_grey
 
 
 def test_it_counts_as_right_what_predict_reads_as_labelled(

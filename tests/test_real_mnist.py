@@ -20,7 +20,8 @@ from mnist12k.digits.dataset import (
 from mnist12k.digits.fetch import fetch
 from mnist12k.errors import UserError
 from mnist12k.params import Params
-from mnist12k.photos.prepare import prepare, read_grey
+from mnist12k.photos.prepare import prepare
+from mnist12k.photos.read import read_grey
 
 pytestmark = pytest.mark.slow
 

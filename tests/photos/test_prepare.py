@@ -9,7 +9,8 @@ from PIL import Image
 from scipy import ndimage
 
 from mnist12k.errors import UserError
-from mnist12k.photos.prepare import Grey, prepare, read_grey
+from mnist12k.photos.prepare import prepare
+from mnist12k.photos.read import Grey, read_grey
 
 INK = drawn(4, 0.07, np.random.default_rng(1))
 DARK = (230 - 200 * INK).astype(np.uint8)
