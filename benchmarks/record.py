@@ -23,7 +23,7 @@ from mnist12k.files import read_table, write_text
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
 from mnist12k.report.markdown import table
-from mnist12k.stages.seeds import mean_with_interval
+from mnist12k.search.intervals import mean_with_interval
 
 RESULTS, TABLE = (Path(__file__).with_suffix(suffix) for suffix in (".csv", ".md"))
 

@@ -25,7 +25,7 @@ from mnist12k.digits.dataset import Digits, load_test_digits, load_training_digi
 from mnist12k.files import read_table, write_table
 from mnist12k.report.markdown import table
 from mnist12k.search.fused import COMMON, fit_fused
-from mnist12k.stages.seeds import mean_with_interval
+from mnist12k.search.intervals import mean_with_interval
 
 MOST_AS_ONE = 20  # more gain little, and their results come later
 Task = tuple[str, Train]  # a variant's name, and one training of it

@@ -19,6 +19,7 @@ import pytest
 import torch
 from networks import REFERENCE
 from project import ROOT, Project, copy_workspace, create_project
+from team_server import PostgreSQL, find_postgresql, postgresql_server
 from workspace import inside, make_workspace, threads, train_and_evaluate
 
 from mnist12k.cnn.device import be_deterministic
@@ -173,3 +174,13 @@ def one_thread() -> Iterator[None]:
     """Compute on one thread: two would wait for each other on a busy machine."""
     with threads(1):
         yield
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server with an empty database, for the tests of a module."""
+    programs = find_postgresql()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgresql_server(programs) as server:
+        yield server

@@ -35,52 +35,75 @@ def find_postgresql() -> Path | None:
     return next((folder for folder in folders if (folder / "initdb").is_file()), None)
 
 
+class PostgreSQL:
+    """A server on a free port, with an empty database."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        # It refuses to run as root, and its user has no access to pytest's temporary folders.
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        self._user: dict[str, Any] = (
+            {"user": "postgres", "group": "postgres", "extra_groups": ()} if root else {}
+        )
+        self._programs, self.folder = programs, folder
+        self._password, self.port = secrets.token_hex(8), str(free_port())
+        self.address = f"postgresql://mlflow:{self._password}@127.0.0.1:{self.port}/mlflow"
+        (folder / "password").write_text(self._password)
+        if root:
+            shutil.chown(folder, "postgres", "postgres")
+        options = ("--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", "password")
+        self._run("initdb", "-D", str(folder / "data"), "--encoding", "UTF8", "--no-sync", *options)
+        self.start()
+        self._run("createdb", *self._host(), "--username", "mlflow", "mlflow")
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        data, address = str(self.folder / "data"), ("-h", "127.0.0.1", "-p", self.port)
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", data, *address, "-k", self.folder],
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **self._user,
+            )
+        ready = [str(self._programs / "pg_isready"), "--quiet", *self._host()]
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
+
+    def stop(self) -> None:
+        """Shut down at once, as in a crash."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+    def _host(self) -> tuple[str, ...]:
+        return ("--host", "127.0.0.1", "--port", self.port)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._programs / program), *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PGPASSWORD": self._password},
+            stdout=subprocess.DEVNULL,
+            check=True,
+            **self._user,
+        )
+
+
+@contextmanager
+def postgresql_server(programs: Path) -> Iterator[PostgreSQL]:
+    """Run PostgreSQL on a free port."""
+    with tempfile.TemporaryDirectory(prefix="mnist12k-postgresql-") as name:
+        server = PostgreSQL(programs, Path(name))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 @contextmanager
 def postgresql(programs: Path) -> Iterator[str]:
     """Run PostgreSQL on a free port; yield the address of an empty database."""
-    # It refuses to run as root, and its user has no access to pytest's temporary folders.
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    user: dict[str, Any] = (
-        {"user": "postgres", "group": "postgres", "extra_groups": ()} if root else {}
-    )
-    password, port = secrets.token_hex(8), str(free_port())
-    with tempfile.TemporaryDirectory(prefix="mnist12k-postgresql-") as name:
-        folder = Path(name)
-        data = folder / "data"
-        (folder / "password").write_text(password)
-        if root:
-            shutil.chown(folder, "postgres", "postgres")
-
-        def run(program: str, *arguments: str) -> None:
-            subprocess.run(
-                [str(programs / program), *arguments],
-                cwd=folder,
-                env=os.environ | {"PGPASSWORD": password},
-                stdout=subprocess.DEVNULL,
-                check=True,
-                **user,
-            )
-
-        options = ("--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", "password")
-        run("initdb", "-D", str(data), "--encoding", "UTF8", "--no-sync", *options)
-        with (
-            (folder / "log").open("w") as log,
-            subprocess.Popen(
-                [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", folder],
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                **user,
-            ) as process,
-        ):
-            address = ("--host", "127.0.0.1", "--port", port)
-            ready = [str(programs / "pg_isready"), "--quiet", *address]
-            try:
-                wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-                run("createdb", *address, "--username", "mlflow", "mlflow")
-                yield f"postgresql://mlflow:{password}@127.0.0.1:{port}/mlflow"
-            finally:
-                process.send_signal(signal.SIGQUIT)  # immediate shutdown: the data is not needed
+    with postgresql_server(programs) as server:
+        yield server.address
 
 
 class TeamServer:

@@ -98,7 +98,9 @@ def test_damaged_results_of_the_seeds_study_are_never_trained_over(
     "content",
     [
         *(b"", b"- 1\n", b"{}\n", b"train: 1\n", b"train: {recipe: fast, seed: 1, x: 2}\n"),
-        *(b"\xff", b"train:\n  recipe: fast\n  seed: 1\n"),  # the last one is a part of a winner
+        b"\xff",
+        b"train:\n  recipe: fast\n  seed: 1\n",  # a part of it
+        b"train:\n  recipe: fast\n  seed: 1\n...\n",  # without its verdict
     ],
 )
 def test_a_damaged_winner_is_named_and_not_applied(

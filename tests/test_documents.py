@@ -27,7 +27,7 @@ PRINTED = {
     "README.md": ["train.network", "backprop.preset"],
     "compare-runs.md": ["more-dropout", "MLflow is up to date"],
     "networks.md": ["on cpu"],
-    "search.md": ["train it with: dvc exp run", "diff --git a/params.yaml"],
+    "search.md": ["difference ", "diff --git a/params.yaml"],
     "serve.md": ["7-drawn", "predictions", "cnn.onnx"],
     "share-results.md": ["is complete", "Runs: http://127.0.0.1:"],
 }
@@ -61,7 +61,7 @@ def test_the_commands_of_a_page_work_in_their_order(
     pictures = twenty_pictures(project.root / "scans")
     photo = next(name for name in pictures if name.endswith(".jpg"))
     (project.root / "scans" / photo).rename(project.root / "photo.jpg")
-    set_tune(project.root, trials=2, finalists=1, finalist_seeds=2, workers=1, pruner="none")
+    set_tune(project.root, trials=2, finalists=1, finalist_budget=8, workers=1, pruner="none")
     script = commands(page)
     places = {"/srv/mnist12k": tmp_path / "storage", "ADDRESS": tmp_path / "server.git"}
     for text, replacement in (REPLACED | places).items():

@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import psutil
 from project import ROOT
@@ -15,8 +16,9 @@ from workspace import FOREIGN, inside, make_workspace
 
 from mnist12k.params import load_params
 from mnist12k.search.settings import SearchSettings
+from mnist12k.search.study import open_study
 
-SMALL = {"trials": 6, "finalists": 2, "finalist_seeds": 2, "workers": 1, "pruner": "none"}
+SMALL = {"trials": 6, "finalists": 2, "finalist_budget": 12, "workers": 1, "pruner": "none"}
 
 
 def new_folder(folder: Path, idx_folder: Path, **tune: object) -> Path:
@@ -50,16 +52,33 @@ def search_settings(folder: Path, idx_folder: Path) -> Iterator[SearchSettings]:
         yield load_params().search()
 
 
+@contextmanager
+def opened_study(
+    folder: Path, finalists: str = ""
+) -> Iterator[tuple[SearchSettings, optuna.Study]]:
+    """Open a folder's study, and close its connections at the end."""
+    with inside(folder):
+        settings = load_params().search()
+        study = open_study(settings, finalists)
+        try:
+            yield settings, study
+        finally:
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
 def with_tune(settings: SearchSettings, **tune: object) -> SearchSettings:
     """Return the settings with other values in the section tune."""
     return settings._replace(tune=settings.tune.model_copy(update=tune))
 
 
-def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    """Start a command in a new session."""
+def start(
+    folder: Path, *arguments: str, before: Sequence[str] = (), **variables: str
+) -> subprocess.Popen[str]:
+    """Start a command in a new session, by way of the program `before` if there is one."""
     inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "mnist12k", *arguments],
+        [*before, sys.executable, "-u", "-m", "mnist12k", *arguments],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | variables,
         stdout=subprocess.PIPE,

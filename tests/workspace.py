@@ -63,15 +63,24 @@ def search_metrics(**changes: object) -> TuneMetrics:
     """Return the metrics of a finished search of three trials, with some of them changed."""
     metrics = {
         "study": "mnist12k-1",
+        "search": "a1",
         "fingerprint": "1",
         "trials": 3,
         "pruned": 1,
         "epochs": 7,
+        "trainings_of_finalists": 3,
         "epochs_of_finalists": 9,
-        "winner_trial": 2,
-        "winner_validation_loss_mean": 0.022,
-        "winner_validation_accuracy_mean": 0.9935,
         "start_recipe": "fast",
+        "challenger_trial": 2,
+        "verdict": "better",
+        "verdict_seeds": 2,
+        "difference_mean": -0.004,
+        "difference_low": -0.006,
+        "difference_high": -0.002,
+        "challenger_validation_loss_mean": 0.022,
+        "challenger_validation_accuracy_mean": 0.9935,
+        "start_validation_loss_mean": 0.026,
+        "start_validation_accuracy_mean": 0.992,
     }
     return TuneMetrics.model_validate(metrics | changes)
 

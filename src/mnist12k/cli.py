@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import click
 import cloup
 
 from mnist12k.commands import Commands, run_command
@@ -121,47 +122,55 @@ def seeds() -> None:
 
     Shows the spread of the test accuracy of the networks and recipes in the section seeds of
     params.yaml, and the differences of the networks to the first one. Runs for hours, one thread
-    per training on every core; an interrupted run resumes.
+    per training, by the queue and the workers of the section tune; an interrupted run resumes.
     """
     from mnist12k.stages.seeds import run
 
     params = load()
-    run(params.seeds, [params.training(*pair) for pair in params.seeds.pairs()])
+    trainings = [params.training(*pair) for pair in params.seeds.pairs()]
+    run(params.seeds, params.seeds_search(), trainings)
 
 
 @mnist12k.command(section=SEARCH)
-@cloup.option("--apply", is_flag=True, help="Do not search, but write the winner to params.yaml.")
-def tune(apply: bool) -> None:
+@cloup.option("--apply", is_flag=True, help="Do not search, but write its best to params.yaml.")
+@cloup.option("--force", is_flag=True, help="With --apply: even if it is not shown to be better.")
+def tune(apply: bool, force: bool) -> None:
     """Search for better hyperparameters.
 
     Trains variants of a recipe within the space in the section tune of params.yaml, compares them
-    on the hold-out set, trains the best again from fresh seeds, and writes reports/tune. Takes a
-    quarter of an hour on two cores; an interrupted search resumes.
+    on the hold-out set, and says whether the best one beats the recipe from fresh seeds. Writes
+    reports/tune. Takes up to an hour on two cores; an interrupted search resumes.
     """
-    from mnist12k.search.results import apply_best
+    from mnist12k.search.best import apply_best
     from mnist12k.stages.tune import run
     from mnist12k.tracking.log_search import log_search, log_trials
     from mnist12k.tracking.store import BestEffort
 
     settings = load().search()
     if apply:
-        apply_best(BEST_PARAMS, PARAMS)
+        apply_best(BEST_PARAMS, PARAMS, force=force)
         return
+    if force:
+        raise click.UsageError("--force needs --apply")
     best_effort = BestEffort()
     run(settings, lambda *tables: best_effort(lambda: log_trials(settings, *tables)))
     best_effort(lambda: log_search(settings))
 
 
 @mnist12k.command(section=SEARCH)
-def tune_worker() -> None:
+@cloup.option("--seeds", is_flag=True, help="Help `mnist12k seeds` instead of a search.")
+def tune_worker(seeds: bool) -> None:
     """Run trials for a search started on another machine.
 
-    Takes trials from the queue in tune.storage, a PostgreSQL server that all machines reach, until
-    it is empty. Start any number of workers beside `mnist12k tune`.
+    Waits for the search in tune.storage, a PostgreSQL server that all machines reach, runs its
+    trials and those of its finalists in tune.workers processes, and ends with it. Start one on each
+    further machine.
     """
-    from mnist12k.search.worker import work
+    from mnist12k.stages.seeds import help_seeds
+    from mnist12k.stages.tune import help_tune
 
-    work(load().search())
+    params = load()
+    help_seeds(params.seeds_search()) if seeds else help_tune(params.search())
 
 
 @mnist12k.command(section=MODELS)

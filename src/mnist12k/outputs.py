@@ -1,6 +1,6 @@
 """What the stages write under reports/: its types, and how it is read back and checked."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -150,20 +150,43 @@ SeedsSummaries = dict[str, dict[str, SeedsSummary]]  # by network, then by recip
 
 
 class TuneMetrics(Record):
-    """A finished search: its cost, its winner, and the recipe that it started from."""
+    """A finished search: its cost, its challenger, and the verdict on it.
+
+    Losses and accuracies are means over the verdict's seeds, which chose nothing; the difference is
+    the challenger's loss minus the recipe's, with its 95 % interval. None: a training diverged.
+    """
 
     study: str
+    search: str  # which search of this study's inputs
     fingerprint: str
     trials: int
     pruned: int
     epochs: int
+    trainings_of_finalists: int
     epochs_of_finalists: int
-    winner_trial: int | None = None  # None: the recipe itself
-    winner_validation_loss_mean: float
-    winner_validation_accuracy_mean: float
     start_recipe: str
+    challenger_trial: int
+    verdict: Literal["better", "worse", "no difference shown"]
+    verdict_seeds: int
+    difference_mean: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    challenger_validation_loss_mean: float | None = None
+    challenger_validation_accuracy_mean: float | None = None
     start_validation_loss_mean: float | None = None
     start_validation_accuracy_mean: float | None = None
+
+    def summary(self) -> str:
+        """Return the verdict in one sentence."""
+        compared = f"trial {self.challenger_trial} against the recipe {self.start_recipe}"
+        if self.difference_mean is None:
+            return f"{compared}: {self.verdict}, since trainings of one of them diverged"
+        return (
+            f"{compared}, from {self.verdict_seeds} fresh seeds: mean validation loss "
+            f"{self.challenger_validation_loss_mean:.5f} against "
+            f"{self.start_validation_loss_mean:.5f}, difference {self.difference_mean:+.5f} "
+            f"({self.difference_low:+.5f} to {self.difference_high:+.5f}): {self.verdict}"
+        )
 
 
 def read_history(trained: TrainResult | None = None) -> "DataFrame":
@@ -240,9 +263,15 @@ def read_trial_epochs() -> "DataFrame":
 
 
 def read_finalists() -> "DataFrame":
-    """Return one row per training of a finalist; `trial` is `start` for the recipe itself."""
-    names = ("validation_loss", "validation_accuracy")
-    return read_table(FINALISTS, {"trial": str, "seed": int, **dict.fromkeys(names, float)})
+    """Return one row per training of a finalist; `trial` is `start` for the recipe itself.
+
+    `round` is `race` or `verdict`; loss and accuracy are empty if the training diverged.
+    """
+    columns = {"trial": str, "seed": int, "round": str, **dict.fromkeys(VALIDATION, float)}
+    finalists = read_table(FINALISTS, columns, optional=VALIDATION)
+    if not finalists["round"].isin(["race", "verdict"]).all():
+        raise damaged(FINALISTS, "a round is neither race nor verdict")
+    return finalists
 
 
 def read_train_result() -> TrainResult:

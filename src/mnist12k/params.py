@@ -14,8 +14,12 @@ from mnist12k.digits.settings import Fetch
 from mnist12k.errors import UserError
 from mnist12k.files import Section, read_yaml
 from mnist12k.paths import PARAMS
-from mnist12k.search.settings import NETWORK, SearchSettings, Tune
-from mnist12k.search.space import corners, parse_space
+from mnist12k.search.settings import NETWORK, SearchSettings, Tune, is_integer
+from mnist12k.search.space import (
+    corners,
+    parse_space,
+    whole_steps,
+)
 from mnist12k.stages.settings import Evaluate, Seeds
 from mnist12k.tracking.settings import Publish
 
@@ -81,6 +85,7 @@ class Params(Section):
     def _space_holds_valid_recipes(self) -> Self:
         try:
             space = parse_space(self.tune.space)
+            whole_steps(space, is_integer)
         except ValueError as error:
             raise ValueError(f"tune.space: {error}") from error
         search = self._search()
@@ -122,6 +127,11 @@ class Params(Section):
         if self.train.validation_size == 0:
             raise UserError(f"{PARAMS}: a search needs train.validation_size above 0")
         return self._search()
+
+    def seeds_search(self) -> SearchSettings:
+        """Return where `mnist12k seeds` has its queue and workers: where a search has, on CPUs."""
+        search = self._search()
+        return search._replace(train=search.train.model_copy(update={"device": "cpu"}))
 
     def _search(self) -> SearchSettings:
         start = self.recipes[self.tune.recipe]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Windows has no SIGHUP.
 NUMBERS = {getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")} - {None}
 STOPPING = frozenset(signal.Signals(number) for number in NUMBERS if number is not None)
+# Held while a worker writes what it must not leave half written: it ends after that.
+writing = threading.RLock()
 
 
 class Stopped(KeyboardInterrupt):
@@ -63,7 +65,8 @@ def starting_workers() -> Iterator[None]:
 
     Queues belong into it as well: the first one starts multiprocessing's resource tracker.
 
-    SIGTERM still ends them at once. Signals that arrive meanwhile are handled after the block.
+    SIGTERM still ends them at once. Signals that arrive meanwhile are handled after the block: a
+    process that has started but not been told what to do would end with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -75,9 +78,31 @@ def starting_workers() -> Iterator[None]:
     try:
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # the tracker's start unblocks SIGINT
-        yield
+        with _handled_later():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _handled_later() -> Iterator[None]:
+    # What this thread blocks, another thread can still receive, and the main thread handles it.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def end_with_parent() -> None:
@@ -92,23 +117,23 @@ def end_with_parent() -> None:
         return
     for number in STOPPING - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit_when_written)
     threading.Thread(target=_exit_after, args=[parent], daemon=True).start()
-
-
-def stop_workers() -> None:
-    """Stop the processes that multiprocessing has started for this one."""
-    import multiprocessing
-
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join()
 
 
 def _exit_after(process: "BaseProcess") -> None:
     process.join()
-    os._exit(1)
+    _exit(1)
+
+
+def _exit_when_written(number: int, _: FrameType | None) -> None:
+    # In a thread of its own, since the main thread may be the one that writes.
+    threading.Thread(target=_exit, args=[128 + number], daemon=True).start()
+
+
+def _exit(code: int) -> None:
+    with writing:
+        os._exit(code)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

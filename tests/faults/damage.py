@@ -450,7 +450,7 @@ def _journals(templates: Templates, folder: Path, draw: Random, count: int) -> I
 
 def finished_search(templates: Templates, folder: Path) -> Path:
     """Create a finished search of two trials."""
-    sizes = {"trials": 2, "finalists": 1, "finalist_seeds": 2}
+    sizes = {"trials": 2, "finalists": 1, "finalist_budget": 8}
     tune_command.new_folder(folder, templates.idx_folder, **sizes)
     tune_command.run(folder, "tune")
     return folder

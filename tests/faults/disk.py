@@ -72,7 +72,7 @@ def check_disk(templates: Templates, command: str, left: int, folder: Path) -> N
     if not can_mount(folder):
         raise NotRunError("this user cannot mount a file system")
     project = copy_complete(templates.trained, folder / "project")
-    set_tune(project, trials=2, finalists=1, finalist_seeds=2, workers=1, pruner="none")
+    set_tune(project, trials=2, finalists=1, finalist_budget=8, workers=1, pruner="none")
     _prepare(project, command, templates)
     old = _outputs(project, command)
     (folder / "disk").mkdir()

@@ -27,9 +27,9 @@ from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL
 from mnist12k.tracking.runs import FINGERPRINT
 
 REPRO = ("make", "-o", ".venv/.installed", "repro")  # -o: it is installed
-SMALL_SEARCH = {"trials": 3, "finalists": 1, "finalist_seeds": 2, "workers": 1, "pruner": "none"}
-# Seconds, dates, and numbers of trials, which a repeated trial shifts.
-CHANGING = {"seconds", "seconds_mean", "started", "trial", "winner_trial"}
+SMALL_SEARCH = {"trials": 3, "finalists": 1, "finalist_budget": 8, "workers": 1, "pruner": "none"}
+# Seconds, dates, names of searches, and numbers of trials, which a repeated trial shifts.
+CHANGING = {"seconds", "seconds_mean", "started", "trial", "challenger_trial", "search"}
 # Folders whose files are named by digests, processes or at random.
 ELSEWHERE = (
     *(".git", ".dvc", "mlartifacts", "__pycache__"),

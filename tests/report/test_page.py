@@ -79,8 +79,13 @@ def write_seeds_and_search() -> None:
     losses = {"validation_loss": [0.03, 0.5, 0.023], "validation_accuracy": [0.99, 0.8, 0.993]}
     trials = {"trial": range(3), "state": ["complete", "pruned", "complete"], **losses}
     write_table(TRIALS, pd.DataFrame({**trials, "epochs": 3, "seconds": 1.5}))
-    finalists = [("2", 5, 0.021, 0.994), ("2", 6, 0.023, 0.993), ("start", 5, 0.03, 0.99)]
-    columns = ["trial", "seed", "validation_loss", "validation_accuracy"]
+    finalists = [
+        ("2", 5, "race", 0.02, 0.994),
+        ("start", 5, "race", 0.03, 0.99),
+        ("2", 8, "verdict", 0.021, 0.994),
+        ("2", 9, "verdict", 0.023, 0.993),
+    ]
+    columns = ["trial", "seed", "round", "validation_loss", "validation_accuracy"]
     write_table(FINALISTS, pd.DataFrame(finalists, columns=columns))
     write_json(TUNE_METRICS, search_metrics())
     write_text(BEST_PARAMS, "train:\n  learning_rate: 0.5\n")
@@ -403,6 +408,7 @@ def test_seeds_and_search_are_shown_if_they_have_been_run(page: Page) -> None:
     ]
     finalists = page.locator("#search tbody th")
     assert finalists.all_inner_texts() == ["trial 2", "recipe fast"]
+    expect(page.locator("#search .verdict")).to_contain_text("difference -0.00400")
     expect(page.locator("#search-chart .readout")).to_contain_text("lowest so far 0.023")
 
 

@@ -1,52 +1,43 @@
 """Workers that have nothing but a PostgreSQL server in common, as on several machines."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.storages import fail_stale_trials
-from optuna.trial import TrialState
-from team_server import find_postgresql, postgresql
-from tune_command import new_folder, read_report, read_until, start
+from team_server import PostgreSQL
+from tune_command import new_folder, opened_study, read_report, read_until, start
 from workspace import ELSEWHERE, inside
 
 from mnist12k.errors import without_passwords
 from mnist12k.params import load_params
-from mnist12k.search import study as study_module
+from mnist12k.search import storage
+from mnist12k.search.plan import plan
 from mnist12k.search.queue import PROCESS, fill_queue, queued
-from mnist12k.search.study import open_study
 
-PROGRAMS = find_postgresql()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
-]
+pytestmark = pytest.mark.slow
+
+
+ALONE = (
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--uts"),
+    *("sh", "-c", 'hostname another && exec "$@"', "sh"),
+)
+
+
+def can_be_alone() -> bool:
+    """Return whether a process can have its own machine, as far as the kernel can pretend one."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    assert PROGRAMS is not None
-    with postgresql(PROGRAMS) as address:
-        yield address
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[optuna.Study]:
-    """Open a folder's study with its queue filled, and close its connections at the end."""
-    with inside(folder):
-        settings = load_params().search()
-        study = open_study(settings)
-        try:
-            fill_queue(study, settings.tune)
-            yield study
-        finally:
-            study._storage.remove_session()
-            study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+def database(server: PostgreSQL) -> str:
+    return server.address
 
 
 def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_killed(
@@ -68,22 +59,35 @@ def test_a_worker_in_another_folder_joins_a_search_and_loses_no_trial_when_kille
     assert not (first / "optuna.journal").exists()
 
 
-def test_a_single_worker_empties_the_queue(database: str, tmp_path: Path, idx_folder: Path) -> None:
-    folder = new_folder(tmp_path / "alone", idx_folder, storage=database, trials=2, seed=5)
-    with opened(folder) as study:
-        with start(folder, "tune-worker") as process:
-            process.communicate(timeout=200)
-        assert process.returncode == 0
-        assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+@pytest.mark.skipif(not can_be_alone(), reason="needs namespaces, which need root on Linux")
+def test_a_worker_with_nothing_but_the_database_in_common_completes_a_search(
+    server: PostgreSQL, tmp_path: Path, idx_folder: Path
+) -> None:
+    # Processes, host name and network of its own; its only way out is the database's socket.
+    socket = server.address.replace("127.0.0.1:", "").replace(server.port, "")
+    socket += f"?host={server.folder}&port={server.port}"
+    first = new_folder(tmp_path / "one", idx_folder, storage=server.address, trials=12, seed=7)
+    second = new_folder(tmp_path / "two", idx_folder, storage=socket, trials=12, seed=7)
+    with start(first, "tune") as tune:
+        output = read_until(tune, "mnist12k-")
+        with start(second, "tune-worker", before=ALONE) as worker:
+            output += tune.communicate(timeout=400)[0]
+            helped = worker.communicate(timeout=60)[0]
+    assert (tune.returncode, worker.returncode) == (0, 0), output + helped
+    lines = [line for line in helped.splitlines() if line.startswith("trial ")]
+    assert lines
+    assert set(lines) <= set(output.splitlines())
+    assert len(read_report(first, "trials.csv")) == 12
 
 
 def test_a_silent_worker_on_another_machine_loses_its_trial(
     database: str, tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_module, "HEARTBEAT", 1)
-    monkeypatch.setattr(study_module, "GRACE", 2)
+    monkeypatch.setattr(storage, "HEARTBEAT", 1)
+    monkeypatch.setattr(storage, "GRACE", 2)
     folder = new_folder(tmp_path / "silent", idx_folder, storage=database, trials=1, seed=6)
-    with opened(folder) as study:
+    with opened_study(folder) as (settings, study):
+        fill_queue(study, plan(settings))
         with pytest.warns(UserWarning, match="Heartbeat"):
             trial = study.ask()
         trial.suggest_float("learning_rate", 0.05, 1.5, log=True)
@@ -94,7 +98,8 @@ def test_a_silent_worker_on_another_machine_loses_its_trial(
         time.sleep(3)
         fail_stale_trials(study)
         (retried,) = queued(study)
-        assert retried.system_attrs["fixed_params"] == trial.params
+        fixed = retried.system_attrs["fixed_params"]
+        assert {"learning_rate": fixed["learning_rate"]} == trial.params
 
 
 def test_the_password_is_not_shown(database: str, tmp_path: Path, idx_folder: Path) -> None:

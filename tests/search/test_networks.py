@@ -12,16 +12,17 @@ from networks import LOADED
 from optuna.trial import TrialState
 from project import ROOT
 from ruamel.yaml import YAML
+from workspace import search_metrics
 
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.errors import UserError
 from mnist12k.files import read_yaml
 from mnist12k.params import load_params
+from mnist12k.search.best import apply_best, best_params, write_best
 from mnist12k.search.digest import study_digest
 from mnist12k.search.queue import enqueue
-from mnist12k.search.results import apply_best, best_params, train_command, write_best
-from mnist12k.search.settings import SearchSettings
-from mnist12k.search.trial import IMPOSSIBLE, is_integer, run_trial
+from mnist12k.search.settings import SearchSettings, is_integer
+from mnist12k.search.trial import IMPOSSIBLE, run_trial
 
 SETTINGS = LOADED.search()
 CHANNELS = {"channels": [{"low": 2, "high": 12}] * 6}  # of the six blocks of vgg
@@ -114,8 +115,7 @@ def test_a_winning_network_of_its_own_is_written_to_params_yaml(
 ) -> None:
     point = {"network": "resnet", "kernel": [3, 3, 3, 3, 3, 1, 1], "padding": [1] * 5 + [0] * 2}
     settings = tune_command.with_tune(SETTINGS, recipe=recipe)
-    best = best_params(settings, point | {"learning_rate": 0.3})
-    assert train_command(best) == ""
+    best = best_params(settings, point | {"learning_rate": 0.3}, search_metrics())
     write_best(best, tmp_path / "best.yaml")
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -128,8 +128,7 @@ def test_a_winning_network_of_its_own_is_written_to_params_yaml(
 
 
 def test_a_winning_network_of_params_yaml_is_chosen_by_its_name(tmp_path: Path) -> None:
-    best = best_params(SETTINGS, {"network": "vgg", "dropout": 0.02})
-    assert "-S train.network=vgg" in train_command(best)
+    best = best_params(SETTINGS, {"network": "vgg", "dropout": 0.02}, search_metrics())
     write_best(best, tmp_path / "best.yaml")
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -154,5 +153,5 @@ def test_a_search_over_networks_runs_and_its_winner_can_be_applied(
     assert "Warning" not in output
     trials = pd.read_csv(folder / "reports/tune/trials.csv")
     assert trials["network"].isin(list(space["network"])).all()
-    tune_command.run(folder, "tune", "--apply")
+    tune_command.run(folder, "tune", "--apply", "--force")
     load_params(folder / "params.yaml")

@@ -8,9 +8,9 @@ from tune_command import with_tune
 from mnist12k.digits.dataset import Digits, split
 from mnist12k.params import Params
 from mnist12k.search.queue import enqueue
-from mnist12k.search.settings import SearchSettings
+from mnist12k.search.settings import SearchSettings, is_integer
 from mnist12k.search.space import parse_space, with_lists
-from mnist12k.search.trial import NotQueued, epochs_of, is_integer, run_trial, suggest
+from mnist12k.search.trial import NotQueued, epochs_of, run_trial, suggest
 
 
 @pytest.fixture
@@ -48,6 +48,27 @@ def test_rates_per_block_become_one_list(settings: SearchSettings) -> None:
     point = with_lists({"learning_rate": 0.1, **rates})
     assert point == {"learning_rate": 0.1, "dropout": [0, 0.01, 0.02, 0.03, 0.04, 0.05]}
     assert settings.for_point(point, seed=3).dropout == tuple(point["dropout"])
+
+
+def test_null_and_a_recipes_own_value_are_the_same_training(settings: SearchSettings) -> None:
+    own = settings.start.batch_size
+    training = settings.for_point({"batch_size": None, "learning_rate": 0.2}, 1)
+    assert training == settings.for_point({"batch_size": own, "learning_rate": 0.2}, 1)
+
+
+def test_a_range_with_a_step_is_drawn_in_steps() -> None:
+    space = parse_space(
+        {
+            "rotation": {"low": 0, "high": 12, "step": 4},
+            "epochs": {"low": 2, "high": 6, "step": 2},
+            "momentum": 0.9,
+        }
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
+    points = [suggest(study.ask(), space) for _ in range(50)]
+    assert {point["rotation"] for point in points} == {0, 4, 8, 12}
+    assert {point["epochs"] for point in points} == {2, 4, 6}
+    assert {point["momentum"] for point in points} == {0.9}
 
 
 @pytest.mark.parametrize(

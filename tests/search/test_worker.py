@@ -5,8 +5,8 @@ from tune_command import with_tune
 
 from mnist12k.errors import UserError
 from mnist12k.params import Params
+from mnist12k.search.pools import worker_count
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.worker import worker_count
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from mnist12k.stages import seeds
 from mnist12k.stages.settings import Seeds
 
 BEST = LOADED.training("reference", "best")
+SEARCH = LOADED.seeds_search()
 
 
 def trainings(settings: Seeds, **changes: object) -> list[Train]:
@@ -48,7 +49,7 @@ def summary(*accuracies: float) -> SeedsSummary:
 
 @pytest.mark.slow
 def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFixture[str]) -> None:
-    seeds.run(study, trainings(study))
+    seeds.run(study, SEARCH, trainings(study))
     results = read_results()
     pairs = [("reference", "fast"), ("reference", "reference"), ("resnet", "fast")]
     expected = [(*pair, seed) for pair in pairs for seed in (1, 2)]
@@ -59,7 +60,7 @@ def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFi
 
     lines = RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)
     RESULTS.write_text("".join(lines[:-1]), encoding="utf-8")
-    seeds.run(study, trainings(study))
+    seeds.run(study, SEARCH, trainings(study))
     assert "5 trainings done, 1 to go" in capfd.readouterr().out
     assert RESULTS.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] == lines[:-1]
     pd.testing.assert_frame_equal(
@@ -69,7 +70,7 @@ def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFi
     fast, reference, resnet = trainings(study)
     other = LOADED.training("vgg", "fast").architecture  # of the same name, but another network
     changed = [resnet.model_copy(update={"architecture": other})]
-    seeds.run(study, [fast, reference.model_copy(update={"dropout": 0.2}), *changed])
+    seeds.run(study, SEARCH, [fast, reference.model_copy(update={"dropout": 0.2}), *changed])
     assert "2 trainings done, 4 to go" in capfd.readouterr().out
     summaries = read_json(SEEDS_METRICS, SeedsSummaries)
     assert [(name, recipe) for name in summaries for recipe in summaries[name]] == pairs

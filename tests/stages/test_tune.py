@@ -1,6 +1,7 @@
 """A search from the command line, on small data."""
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -9,13 +10,12 @@ import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
-from tune_command import alive, new_folder, read_report, read_until, run, start
+from tune_command import alive, new_folder, read_report, read_until, run, set_tune, start
 from workspace import inside
 
 from mnist12k.files import read_json, read_yaml, write_table
 from mnist12k.outputs import TRAIN_RESULT, TRIAL_COLUMNS, TUNE_METRICS, TuneMetrics
 from mnist12k.params import load_params
-from mnist12k.search.results import train_command
 from mnist12k.tracking.log_search import log_search
 from mnist12k.tracking.store import connect
 
@@ -40,38 +40,62 @@ def test_a_search_writes_its_tables_figures_and_winner(searched: Path) -> None:
     names = {path.name for path in (searched / "reports/tune").iterdir()}
     assert names == {
         *("trials.csv", "epochs.csv", "finalists.csv", "ranking.md", "metrics.json"),
-        *("best_params.yaml", "history.png", "importances.png", "intermediate_values.png"),
-        *("parallel_coordinates.png", "slice.png"),
+        *("best_params.yaml", "importances.png", "by_choice.png", "by_range.png"),
+        *("race.png", "pruning.png"),
     }
     assert len(read_report(searched, "trials.csv")) == 6
     assert len(read_report(searched, "epochs.csv")) == 6 * 3
     output = (searched / "output.txt").read_text()
-    assert output.count("complete after 3 epochs") == 6 + 3 * 2
+    metrics = read_json(searched / TUNE_METRICS, TuneMetrics)
+    trained = len(read_report(searched, "finalists.csv"))
+    assert metrics.trainings_of_finalists == trained <= 12
+    assert output.count("complete after 3 epochs") == 6 + trained
     assert "Warning" not in output
 
 
-def test_the_winner_is_the_finalist_with_the_lowest_mean_loss(searched: Path) -> None:
-    finalists = read_report(searched, "finalists.csv")
-    assert set(finalists["seed"]) == {2, 3}  # the trials' seed is 1
-    trials = read_report(searched, "trials.csv").sort_values("validation_loss")
-    assert set(finalists["trial"]) == {"start", *trials["trial"].iloc[:2]}
-    means = finalists.groupby("trial")["validation_loss"].mean().sort_values()
-    winner, loss = means.index[0], means.iloc[0]
+def test_the_verdict_is_everywhere_the_same(searched: Path) -> None:
     metrics = read_json(searched / TUNE_METRICS, TuneMetrics)
-    assert metrics.winner_trial == (None if winner == "start" else int(winner))
-    assert metrics.winner_validation_loss_mean == loss
-    assert list(dict.fromkeys(finalists["trial"])) == list(means.index)
-    ranking = (searched / "reports/tune/ranking.md").read_text()
-    assert f"| 1 | {winner} | {loss:.5f} |" in ranking
+    finalists = read_report(searched, "finalists.csv")
+    judged = finalists[finalists["round"] == "verdict"]
+    losses = judged.pivot_table("validation_loss", "seed", "trial")
+    challenger = losses[str(metrics.challenger_trial)]
+    differences = (challenger - losses["start"]).tolist()
+    assert metrics.verdict_seeds == len(differences) == 3
+    assert metrics.difference_mean == pytest.approx(sum(differences) / 3, rel=1e-12)
+    raced = finalists[finalists["round"] == "race"]
+    assert not set(raced["seed"]) & set(judged["seed"])
+    assert 1 not in set(finalists["seed"])  # the trials' seed
+    assert metrics.verdict in ("better", "worse", "no difference shown")
+
+    summary = metrics.summary()
+    assert f"{metrics.difference_mean:+.5f}" in summary
+    assert summary.endswith(f": {metrics.verdict}")
+    assert f"\n{summary}\n" in (searched / "output.txt").read_text()
+    assert f": {summary}.\n" in (searched / "reports/tune/ranking.md").read_text()
+    best = read_yaml(searched / "reports/tune/best_params.yaml")
+    assert best["verdict"] == {
+        "verdict": metrics.verdict,
+        "difference": metrics.difference_mean,
+        "low": metrics.difference_low,
+        "high": metrics.difference_high,
+        "seeds": 3,
+    }
+    with inside(searched):
+        client, experiment_id = connect()
+        runs = client.search_runs([experiment_id])
+        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.tags["mnist12k.verdict"] == metrics.verdict
+    assert parent.data.metrics["tune/difference_mean"] == metrics.difference_mean
+    assert parent.data.tags["mlflow.note.content"] == summary
 
 
 def test_an_interrupted_search_gives_the_same_trials(
     searched: Path, tmp_path: Path, idx_folder: Path
 ) -> None:
     folder = new_folder(tmp_path / "interrupted", idx_folder)
-    for number in (1, 3):
+    for _ in range(2):
         with start(folder, "tune") as process:
-            read_until(process, f"trial {number} ")
+            read_until(process, "trial ")
             os.killpg(process.pid, signal.SIGKILL)
     output = run(folder, "tune")
     assert "trials finished, " in output.splitlines()[0]
@@ -80,25 +104,30 @@ def test_an_interrupted_search_gives_the_same_trials(
     assert results["learning_rate"].is_unique
 
 
-def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
+def test_what_is_printed_trains_the_challenger_to_the_same_bits_whatever_train_overrides(
     searched: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "applied"
     shutil.copytree(searched, folder, symlinks=True)
-    before = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-    # The best trial, whose score is known, in the place of the winner, which is a finalist.
+    # The best trial, whose score is known, in the place of the challenger.
     trials = read_report(folder, "trials.csv").convert_dtypes().sort_values("validation_loss")
     best = trials.iloc[0]
     point = best.drop(list(TRIAL_COLUMNS)).dropna()
     lines = [f"  {name}: {value}" for name, value in point.items()]
-    text = "\n".join(["train:", "  recipe: fast", "  seed: 1", *lines, "...", ""])
+    verdict = "verdict: {verdict: better}"
+    text = "\n".join([verdict, "train:", "  recipe: fast", "  seed: 1", *lines, "...", ""])
     (folder / "reports/tune/best_params.yaml").write_text(text, encoding="utf-8")
-    run(folder, "tune", "--apply")
+    overridden = (folder / "params.yaml").read_text(encoding="utf-8")
+    for key, value in (("momentum", 0.5), ("batch_size", 500), ("label_smoothing", 0.1)):
+        overridden, count = re.subn(rf"(?m)^  {key}: null", f"  {key}: {value}", overridden)
+        assert count == 1
+    (folder / "params.yaml").write_text(overridden, encoding="utf-8")
+    output = (searched / "output.txt").read_text()
+    (command,) = re.findall(r"`(mnist12k tune --apply[^`]*)`", output)
+    assert "`dvc repro` then trains it" in output
+    run(folder, *command.removeprefix("mnist12k ").split())
     after = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-    changed = {
-        new.split(":")[0].strip() for old, new in zip(before, after, strict=True) if old != new
-    }
-    assert changed <= {"recipe", "epochs", *point.index}
+    before = overridden.splitlines()
     assert [line.partition("#")[2] for line in after] == [line.partition("#")[2] for line in before]
     run(folder, "train")
     metrics = pd.read_json(folder / TRAIN_RESULT, typ="series", precise_float=True)
@@ -106,13 +135,26 @@ def test_training_with_the_best_parameters_reproduces_the_trial_bit_for_bit(
     assert metrics["validation_accuracy"] == best["validation_accuracy"]
 
 
-def test_the_printed_command_trains_with_best_params(searched: Path) -> None:
-    line = (searched / "output.txt").read_text().splitlines()[-1]
-    best = read_yaml(searched / "reports/tune/best_params.yaml")
-    changes = " ".join(f"-S train.{name}={value}" for name, value in best["train"].items())
-    command = f"dvc exp run {changes} -S train.threads=1"
-    assert line == f"train it with: {command}"
-    assert train_command(best) == command
+@pytest.mark.parametrize("verdict", ["no difference shown", "worse"])
+def test_what_is_not_better_is_only_applied_by_force(
+    searched: Path, tmp_path: Path, verdict: str
+) -> None:
+    folder = tmp_path / "applied"
+    shutil.copytree(searched, folder, symlinks=True)
+    path = folder / "reports/tune/best_params.yaml"
+    text = re.sub("verdict: [a-z ]+$", f"verdict: {verdict}", path.read_text(), flags=re.MULTILINE)
+    path.write_text(text)
+    before = (folder / "params.yaml").read_bytes()
+    with start(folder, "tune", "--apply") as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert output == (
+        f"mnist12k: error: reports/tune/best_params.yaml against its recipe fast: {verdict}; "
+        "`mnist12k tune --apply --force` writes it to params.yaml nevertheless\n"
+    )
+    assert (folder / "params.yaml").read_bytes() == before
+    run(folder, "tune", "--apply", "--force")
+    assert (folder / "params.yaml").read_bytes() != before
 
 
 def test_mlflow_has_one_run_per_search_with_a_child_per_trial_and_training_of_a_finalist(
@@ -124,9 +166,9 @@ def test_mlflow_has_one_run_per_search_with_a_child_per_trial_and_training_of_a_
         (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
         children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
         assert parent.info.status == "FINISHED"
-        assert parent.data.params["tune.sampler"] == "tpe"
+        assert parent.data.tags["tune.sampler"] == "tpe"
         artifacts = {file.path for file in client.list_artifacts(parent.info.run_id, "tune")}
-        assert {"tune/history.png", "tune/slice.png", "tune/best_params.yaml"} <= artifacts
+        assert {"tune/importances.png", "tune/best_params.yaml"} <= artifacts
         assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
         trials = read_report(searched, "trials.csv").set_index("trial")
         finalists = read_report(searched, "finalists.csv")
@@ -163,6 +205,32 @@ def test_mlflow_shows_a_pruned_trial_as_killed(searched: Path, tmp_path: Path) -
         assert len(runs) == 1 + 6 + len(read_report(folder, "finalists.csv"))
         (pruned,) = [run for run in runs if run.data.tags.get("optuna.state") == "pruned"]
         assert pruned.info.status == "KILLED"
+
+
+def test_a_longer_search_goes_on_and_its_run_shows_it(searched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "longer"
+    shutil.copytree(searched, folder, symlinks=True)
+    set_tune(folder, trials=9)
+    assert "6 trials finished, 3 to go" in run(folder, "tune")
+    with inside(folder):
+        client, experiment_id = connect()
+        runs = client.search_runs([experiment_id])
+        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.info.status == "FINISHED"
+    assert (parent.data.tags["tune.trials"], parent.data.metrics["tune/trials"]) == ("9", 9)
+
+
+def test_a_search_stops_when_its_patience_ends_and_goes_on_with_more(
+    tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = new_folder(tmp_path / "patient", idx_folder, patience=2, trials=30, finalist_budget=8)
+    output = run(folder, "tune")
+    assert "tune.patience = 2 trials have brought no lower loss; no further trial starts" in output
+    count = len(read_report(folder, "trials.csv"))
+    assert 3 <= count < 30
+    set_tune(folder, patience="null")
+    assert f"{count} trials finished, " in run(folder, "tune")
+    assert len(read_report(folder, "trials.csv")) == 30
 
 
 def test_a_killed_worker_is_replaced_and_loses_no_trial(tmp_path: Path, idx_folder: Path) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from tune_command import with_tune
 from workspace import DEAD, inside, make_workspace, search_metrics
 
 from mnist12k.cnn.history import Epoch
@@ -13,7 +14,7 @@ from mnist12k.files import write_json, write_table
 from mnist12k.outputs import FINALISTS, TRIAL_EPOCHS, TRIALS, TUNE_METRICS
 from mnist12k.params import Params, load_params
 from mnist12k.search.digest import study_digest
-from mnist12k.tracking.log_search import STATE, TRIAL, log_search
+from mnist12k.tracking.log_search import STATE, TRIAL, log_search, log_trials
 from mnist12k.tracking.publish import publish
 from mnist12k.tracking.runs import PROCESS
 from mnist12k.tracking.store import connect
@@ -64,8 +65,14 @@ def test_a_search_is_a_parent_with_one_child_per_trial(workspace: Params) -> Non
     log_search(workspace.search())  # adds nothing
     parent, (complete, pruned) = logged_runs()
     assert parent.info.status == "FINISHED"
-    assert parent.data.params["tune.sampler"] == workspace.tune.sampler
-    assert parent.data.metrics["tune/winner_validation_loss_mean"] == 0.022
+    assert parent.data.params["tune.recipe"] == workspace.tune.recipe
+    assert parent.data.tags["tune.sampler"] == workspace.tune.sampler
+    assert parent.data.metrics["tune/challenger_validation_loss_mean"] == 0.022
+    assert parent.data.tags["mnist12k.verdict"] == "better"
+    assert (
+        "difference -0.00400 (-0.00600 to -0.00200): better"
+        in (parent.data.tags["mlflow.note.content"])
+    )
     assert (complete.info.status, pruned.info.status) == ("FINISHED", "KILLED")
     assert complete.data.params == {
         "train.learning_rate": "0.125",
@@ -81,6 +88,7 @@ def test_each_training_of_a_finalist_is_a_child_with_its_point_and_seed(workspac
     rows = {
         "trial": ["start", "0"],
         "seed": [2, 2],
+        "round": ["race", "race"],
         "validation_loss": [0.3, 0.25],
         "validation_accuracy": [0.9, 0.91],
     }
@@ -107,7 +115,7 @@ def test_each_training_of_a_finalist_is_a_child_with_its_point_and_seed(workspac
 
 
 def test_a_finalist_that_is_no_trial_is_named(workspace: Params) -> None:
-    text = "trial,seed,validation_loss,validation_accuracy\n7,2,0.3,0.9\n"
+    text = "trial,seed,round,validation_loss,validation_accuracy\n7,2,race,0.3,0.9\n"
     FINALISTS.parent.mkdir(exist_ok=True)
     FINALISTS.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=f"^{FINALISTS} is damaged .a trial is not in {TRIALS}"):
@@ -132,13 +140,39 @@ def test_an_interrupted_child_is_completed(workspace: Params) -> None:
 def test_another_result_of_the_same_search_is_another_run(workspace: Params) -> None:
     log_search(workspace.search())
     parent, children = logged_runs()
-    trials = pd.read_csv(TRIALS)
-    write_table(TRIALS, trials.assign(validation_accuracy=trials["validation_accuracy"] + 0.01))
+    fingerprint = study_digest(workspace.search())
+    write_json(TUNE_METRICS, search_metrics(fingerprint=fingerprint, trials=2, search="another"))
     log_search(workspace.search())
     client, experiment_id = connect()
     runs = client.search_runs([experiment_id])
     assert len(runs) == 2 * (1 + len(EPOCHS))
     assert {run.info.run_id for run in (parent, *children)} < {run.info.run_id for run in runs}
+
+
+def test_a_search_that_goes_on_keeps_its_run_and_shows_the_new_verdict(workspace: Params) -> None:
+    log_search(workspace.search())
+    parent, _ = logged_runs()
+    trials, epochs = pd.read_csv(TRIALS), pd.read_csv(TRIAL_EPOCHS)
+    trials = pd.concat([trials, trials.iloc[:1].assign(trial=2)])
+    epochs = pd.concat([epochs, epochs.iloc[: EPOCHS[0]].assign(trial=2)])
+    log_trials(workspace.search(), search_metrics().search, trials, epochs)
+    assert logged_runs()[0].info.status == "RUNNING"
+    write_table(TRIALS, trials)
+    write_table(TRIAL_EPOCHS, epochs)
+    settings = with_tune(workspace.search(), trials=3, sampler="random")
+    longer = {"fingerprint": study_digest(settings), "trials": 3, "verdict": "worse"}
+    write_json(TUNE_METRICS, search_metrics(**longer))
+    log_search(settings)
+    continued, children = logged_runs()
+    assert continued.info.run_id == parent.info.run_id
+    assert continued.info.status == "FINISHED"
+    assert continued.data.metrics["tune/trials"] == 3
+    assert (continued.data.tags["tune.trials"], continued.data.tags["tune.sampler"]) == (
+        "3",
+        "random",
+    )
+    assert continued.data.tags["mnist12k.verdict"] == "worse"
+    assert len(children) == 3
 
 
 def test_during_a_search_only_trials_are_logged(workspace: Params) -> None:

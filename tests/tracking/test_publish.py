@@ -36,6 +36,7 @@ from mnist12k.tracking.model import restore_model
 from mnist12k.tracking.publish import PUBLISHED, faults, publish
 from mnist12k.tracking.registry import CHAMPION, REGISTERED_MODEL, champion_fault
 from mnist12k.tracking.runs import (
+    EPOCH_METRICS,
     MODEL_MD5,
     PROCESS,
     colour,
@@ -201,9 +202,15 @@ def test_a_live_run_and_a_rebuilt_one_show_the_same_curves(trained: Params) -> N
     assert rebuilt.data.params == live.data.params
 
 
-def test_a_live_run_has_system_metrics(trained: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_run_has_system_metrics_after_its_first_epoch(
+    trained: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
-    with live_run(trained.train):
+    with live_run(trained.train) as log_epoch:
+        time.sleep(1)
+        (run,) = trainings()
+        assert run.data.metrics == {}
+        log_epoch(Epoch(1, *[0.5] * len(EPOCH_METRICS)))
         time.sleep(1)
     (run,) = trainings()
     names = {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"}

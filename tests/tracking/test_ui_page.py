@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +16,13 @@ import browser
 import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
-from project import copy_workspace
 from servers import environment, get, started
-from workspace import inside, train_and_evaluate
+from workspace import inside
 
+from mnist12k.params import load_params
+from mnist12k.stages import evaluate, train
 from mnist12k.tracking.publish import publish
+from mnist12k.tracking.runs import live_run
 from mnist12k.tracking.store import connect
 from mnist12k.tracking.ui import _is_listening
 
@@ -30,14 +33,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def published(published_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose store has two training runs, with seeds 1 and 2, and a study."""
+def published(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose store has two live training runs, with seeds 1 and 2, and a study."""
     folder = tmp_path_factory.mktemp("shown") / "workspace"
-    copy_workspace(published_template, folder)
-    with inside(folder):
+    shutil.copytree(trained_template, folder, symlinks=True)
+    with inside(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
         text = Path("params.yaml").read_text(encoding="utf-8")
-        Path("params.yaml").write_text(text.replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
-        publish(train_and_evaluate())
+        for seed in ("1", "2"):
+            changed = text.replace("seed: 1\n", f"seed: {seed}\n", 1)
+            Path("params.yaml").write_text(changed, encoding="utf-8")
+            params = load_params()
+            train.run(params.train, live_run)
+            evaluate.run(params.evaluate)
+            publish(params)
         client, experiment_id = connect()
         study = client.create_run(experiment_id, run_name="study").info.run_id
         client.log_metric(study, "hill/first_step_edge", 67.1)
@@ -103,15 +112,20 @@ def test_the_printed_address_lists_both_runs_with_params_and_metrics(
         assert {run.info.run_name, *params, *metrics} <= set(" ".join(parts).split())
 
 
-def test_two_selected_runs_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
-    boxes = page.get_by_label("Press Space to toggle row selection")
-    expect(boxes).to_have_count(len(runs) + 1)  # the study's as well
+def compare(page: Page, runs: list[Run]) -> None:
+    """Select the runs in the list, and press Compare."""
     for run in runs:
         page.locator(f'[role="row"][row-id="{run.info.run_id}"]').get_by_label(
             "Press Space to toggle row selection"
         ).check()
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
+
+
+def test_two_selected_runs_are_compared_side_by_side(page: Page, runs: list[Run]) -> None:
+    boxes = page.get_by_label("Press Space to toggle row selection")
+    expect(boxes).to_have_count(len(runs) + 1)  # the study's as well
+    compare(page, runs)
     for run in runs:
         expect(page.get_by_role("cell", name=run.info.run_name)).to_be_visible()
     seeds = page.get_by_role("row").filter(has_text="train.seed")
@@ -120,6 +134,15 @@ def test_two_selected_runs_are_compared_side_by_side(page: Page, runs: list[Run]
     shown = page.inner_text("body").split("Metrics", 1)[1].split()
     for run in runs:
         assert f"{run.data.metrics['test/accuracy']:.3g}" in shown
+
+
+def test_the_page_that_compares_runs_opens_on_the_validation_loss(
+    page: Page, runs: list[Run]
+) -> None:
+    assert all("system/cpu_utilization_percentage" in run.data.metrics for run in runs)
+    compare(page, runs)
+    axes = page.locator(".axis-title")
+    expect(axes).to_have_text(["train.seed", "validation/loss"])
 
 
 def test_the_charts_begin_with_those_of_training_runs(page: Page, address: str) -> None:

@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from mnist12k.errors import UserError, warn
+from mnist12k.signals import writing
 
 RESTART = "move it away, and a new search starts"
 
@@ -59,15 +60,17 @@ class JournalLock(JournalFileOpenLock):
     def acquire(self) -> bool:
         """Wait for the lock, and cut off an incomplete last line."""
         self.lock.acquire()
+        writing.acquire()
         try:
             cut_incomplete_line(self.path)
         except BaseException:
-            self.lock.release()
+            self.release()
             raise
         return True
 
     def release(self) -> None:
         """Release the lock."""
+        writing.release()
         self.lock.release()
 
 

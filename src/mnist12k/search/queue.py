@@ -6,25 +6,28 @@ even if workers die.
 """
 
 import contextlib
-import itertools
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.errors import UserError
 from mnist12k.processes import is_gone
 from mnist12k.search.settings import Tune
-from mnist12k.search.space import Point, Range, Space, options, parse_space
+from mnist12k.search.space import Point
 
 PROCESS, ATTEMPT = "mnist12k.process", "mnist12k.attempt"  # user attributes of every queued trial
-POINT, SEED = "mnist12k.point", "mnist12k.seed"  # user attributes of a finalist's trial
+# User attributes of a trial: a point that is given, not drawn; its seed; the finalist that it
+# trains; the number of the trial's first attempt.
+POINT, SEED, FINALIST = "mnist12k.point", "mnist12k.seed", "mnist12k.finalist"
+FIRST_NUMBER = "mnist12k.first_number"
+KEPT = (POINT, SEED, FINALIST)  # when a trial is queued again
+ENOUGH = "mnist12k.enough"  # user attribute of a study: why no further trial starts, or empty
 ATTEMPTS = 3  # a trial whose worker died this often is not queued again
 GRACE = 60  # seconds without a sign of life, after which a worker counts as dead
-GRID_POINTS = 5  # per range
 
 
 def enqueue(study: optuna.Study, fixed: Point, attributes: dict[str, Any]) -> None:
@@ -32,27 +35,15 @@ def enqueue(study: optuna.Study, fixed: Point, attributes: dict[str, Any]) -> No
     study.enqueue_trial(fixed, user_attrs={ATTEMPT: 1} | attributes)
 
 
-def fill_queue(study: optuna.Study, tune: Tune) -> None:
-    """Queue the trials that are missing from `tune.trials`, or from the grid.
-
-    Raises UserError if the grid has more points than `tune.trials`.
-    """
+def fill_queue(study: optuna.Study, plan: Sequence[tuple[Point, dict[str, Any]]]) -> None:
+    """Queue what is missing of a plan: of each trial, what is fixed and its user attributes."""
     trials = [
         trial
         for trial in study.get_trials(deepcopy=False)
         if trial.state != TrialState.FAIL or trial.user_attrs.get(ATTEMPT, 1) >= ATTEMPTS
     ]
-    missing: list[Point] = [{}] * (tune.trials - len(trials))
-    if tune.sampler == "grid":
-        points = list(grid(parse_space(tune.space)))
-        if len(points) > tune.trials:
-            raise UserError(
-                f"tune.trials = {tune.trials}: the grid of tune.space has {len(points):,} points"
-            )
-        known = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials]
-        missing = [point for point in points if point not in known]
-    for point in missing:
-        enqueue(study, point, {})
+    for fixed, attributes in plan[len(trials) :]:
+        enqueue(study, fixed, attributes)
 
 
 def requeue_dead(study: optuna.Study, first_seen: dict[int, float]) -> None:
@@ -76,32 +67,31 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a copy of a trial that lost its worker, up to `ATTEMPTS` attempts in all."""
     attempt = trial.user_attrs.get(ATTEMPT, 1)
     if attempt < ATTEMPTS:
-        kept = {key: trial.user_attrs[key] for key in (POINT, SEED) if key in trial.user_attrs}
+        kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
+        kept[FIRST_NUMBER] = trial.user_attrs.get(FIRST_NUMBER, trial.number)
         fixed = trial.system_attrs.get("fixed_params", {}) | trial.params
         enqueue(study, fixed, kept | {ATTEMPT: attempt + 1})
 
 
 def queued(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials in the queue."""
+    """Return the trials in the queue; none if the search has had enough."""
+    if study.user_attrs.get(ENOUGH):
+        return []
     return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
+def why_enough(study: optuna.Study, tune: Tune, started: float) -> str:
+    """Return why no further trial should start, or nothing; `started` is the monotonic clock's."""
+    if tune.timeout is not None and time.monotonic() - started > tune.timeout:
+        return f"tune.timeout = {tune.timeout:g} seconds have passed"
+    if tune.patience is not None:
+        trials = sorted(finished(study), key=lambda trial: trial.datetime_complete or datetime.min)
+        losses = [math.inf if trial.value is None else trial.value for trial in trials]
+        if losses and len(losses) - 1 - losses.index(min(losses)) >= tune.patience:
+            return f"tune.patience = {tune.patience} trials have brought no lower loss"
+    return ""
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials with a result, complete or pruned, in the order of their numbers."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
-def grid(space: Space) -> Iterator[Point]:
-    """Yield every point of a grid: all choices, and `GRID_POINTS` points per range."""
-    axes = [options(name, dimension, _spaced, grid) for name, dimension in space.items()]
-    for parts in itertools.product(*axes):
-        yield {name: value for part in parts for name, value in part.items()}
-
-
-def _spaced(within: Range) -> list[float]:
-    low, high, log = within
-    space = np.geomspace if log else np.linspace
-    values = [float(value) for value in space(low, high, GRID_POINTS)]
-    if isinstance(low, int) and isinstance(high, int) and not log:
-        return sorted({round(value) for value in values})
-    return values

@@ -1,32 +1,23 @@
-"""The results of a search: its tables, metrics, and best hyperparameters."""
+"""The results of a search: its tables, its verdict in words and in figures."""
 
-import shlex
-from collections.abc import Iterable, Mapping
-from io import StringIO
-from pathlib import Path
-from typing import Any
+import statistics
 
 import optuna
 import pandas as pd
-from optuna.trial import TrialState
-from ruamel.yaml import YAML
+from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.cnn.architecture import Layers
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.settings import Recipe
-from mnist12k.files import damaged, read_yaml, write_text
-from mnist12k.outputs import TRIAL_COLUMNS, TuneMetrics
+from mnist12k.outputs import TRIAL_COLUMNS, VALIDATION, TuneMetrics
 from mnist12k.report.markdown import table
 from mnist12k.search.digest import study_digest
-from mnist12k.search.finalists import START, mean_results
-from mnist12k.search.queue import finished
-from mnist12k.search.settings import NETWORK, SearchSettings
-from mnist12k.search.space import Point
+from mnist12k.search.intervals import mean_with_interval
+from mnist12k.search.picture_pruning import rank_correlations
+from mnist12k.search.queue import POINT, finished
+from mnist12k.search.race import RACE, START, VERDICT, losses_of, verdict
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import Cases, parse_space
+from mnist12k.search.study import SEARCH
 from mnist12k.search.trial import ACCURACY, epochs_of
-
-NULL = "tag:yaml.org,2002:null"
-TUNED = "tuned"  # the network in params.yaml whose fields a search has chosen
-END = "...\n"  # YAML's end of a document: a file without it was cut
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
@@ -51,31 +42,117 @@ def epochs_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def ranking(
-    settings: SearchSettings, study: optuna.Study, finalists: Iterable[str], results: pd.DataFrame
+    settings: SearchSettings, study: optuna.Study, results: pd.DataFrame, verdict: TuneMetrics
 ) -> str:
-    """Return, in Markdown, the finalists ranked by their mean loss, next to the search's ranking.
+    """Return the verdict, the race, and the best of every case, in Markdown.
 
-    `finalists` are the names in the search's order, `results` those of `finalist_results`.
+    `results` are those of `finalist_results`.
     """
     tune = settings.tune
-    losses = {str(trial.number): trial.value for trial in finished(study)}
-    in_search = {
-        name: [str(rank), f"{losses[name]:.5f}"]
-        for rank, name in enumerate(finalists)
-        if name != START
-    }
-    rows = [
-        [str(rank), name, f"{loss:.5f}", f"{accuracy:.3%}", *in_search.get(name, ["", ""])]
-        for rank, (name, loss, accuracy) in enumerate(mean_results(results).itertuples(), start=1)
-    ]
-    header = ["rank", "trial", "mean loss", "mean accuracy", "rank in search", "loss in search"]
     return (
-        "# Finalists\n\n"
-        f"The best trials and the recipe that the search started from (`{tune.recipe}`), trained\n"
-        f"again from {tune.finalist_seeds} fresh seeds and ranked by mean validation loss.\n"
-        "The ranking in the search favours lucky trials. All losses and accuracies are on the\n"
-        f"{settings.train.validation_size:,} images of the hold-out set; the test images were not "
-        f"used.\n\n{table(header, rows)}\n"
+        f"# Is there a better recipe than {tune.recipe}?\n\n"
+        f"**{verdict.verdict.capitalize()}**: {verdict.summary()}.\n\n"
+        f"All losses are on the {settings.train.validation_size:,} images of the hold-out set; the "
+        "test images were not used.\n"
+        "The difference is the mean of the differences by seed, with its 95 % interval. These "
+        "seeds chose\nnothing.\n\n"
+        "## The race\n\n"
+        "The recipe, the best trials and the best of every case trained from one fresh seed after "
+        "another.\nWhoever was behind the leader by more than chance dropped out.\n\n"
+        f"{race_table(study, results)}"
+        f"{''.join(cases_table(name, study, results) for name in cases_of(settings))}"
+        f"{pruning_table(settings, study)}"
+    )
+
+
+def race_table(study: optuna.Study, results: pd.DataFrame) -> str:
+    """Return the race in Markdown: one row per finalist, who stayed longest first."""
+    racing = results[results["round"] == RACE].dropna()
+    losses = {str(trial.number): trial for trial in finished(study)}
+    recipe = racing[racing["trial"] == START].set_index("seed")["validation_loss"]
+    rows = []
+    for name, own in racing.groupby("trial", sort=False):
+        loss = own.set_index("seed")["validation_loss"]
+        differences = (loss - recipe).dropna().tolist() if name != START else []
+        trial = losses.get(str(name))
+        rows.append(
+            [
+                "the recipe" if name == START else f"trial {name}",
+                str(len(own)),
+                f"{statistics.mean(loss.tolist()):.5f}",
+                interval(differences),
+                f"{trial.value:.5f}" if trial else "",
+                described(trial) if trial else "",
+            ]
+        )
+    rows.sort(key=lambda row: (-int(row[1]), row[2]))
+    header = ["finalist", "seeds", "mean loss", "difference to the recipe", "in the search", "with"]
+    return table(header, rows)
+
+
+def interval(differences: list[float]) -> str:
+    """Return a mean difference with its interval; empty below two values."""
+    if len(differences) < 2:
+        return ""
+    mean, low, high = mean_with_interval(differences)
+    return f"{mean:+.5f} ({low:+.5f} to {high:+.5f})"
+
+
+def described(trial: FrozenTrial) -> str:
+    """Return a trial's hyperparameters in a few words."""
+    values = trial.user_attrs.get(POINT, trial.params).items()
+    return ", ".join(f"{name} {short(value)}" for name, value in values) or "the recipe itself"
+
+
+def short(value: object) -> str:
+    """Return a hyperparameter with three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def cases_of(settings: SearchSettings) -> list[str]:
+    """Return the names of the space's parameters that have cases."""
+    space = parse_space(settings.tune.space)
+    return [name for name, dimension in space.items() if isinstance(dimension, Cases)]
+
+
+def cases_table(name: str, study: optuna.Study, results: pd.DataFrame) -> str:
+    """Return a section in Markdown: the trials of every case, and the best of them."""
+    racing = results[results["round"] == RACE].dropna()
+    means = racing.groupby("trial")["validation_loss"].agg(statistics.mean).to_dict()
+    rows = []
+    trials = [trial for trial in finished(study) if name in trial.params]
+    for case in dict.fromkeys(trial.params[name] for trial in trials):
+        own = [trial for trial in trials if trial.params[name] == case]
+        complete = sorted(
+            (trial for trial in own if trial.value is not None),
+            key=lambda trial: trial.value or 0,
+        )
+        row = [str(case), str(len(own)), str(len(complete))]
+        if complete:
+            best = complete[0]
+            in_race = means.get(str(best.number))
+            row += [str(best.number), f"{best.value:.5f}"]
+            row += [f"{in_race:.5f}" if in_race is not None else ""]
+        rows.append(row + [""] * (6 - len(row)))
+    header = [name, "trials", "complete", "the best", "its loss in the search", "in the race"]
+    return f"\n## By {name}\n\n{table(header, rows)}"
+
+
+def pruning_table(settings: SearchSettings, study: optuna.Study) -> str:
+    """Return a section in Markdown: what it would cost to stop trials early; empty if unknown."""
+    space = parse_space(settings.tune.space)
+    correlations = rank_correlations(trials_table(study), epochs_table(study), space)
+    if correlations.empty:
+        return ""
+    rows = [
+        [group, str(count), str(epoch), f"{saved:.0%}", f"{rank:.2f} ({low:.2f} to {high:.2f})"]
+        for group, epoch, saved, count, rank, low, high in correlations.to_numpy(object).tolist()
+    ]
+    header = ["trials", "number", "stopped after epoch", "epochs saved", "rank correlation"]
+    return (
+        "\n## What pruning would cost\n\n"
+        "Spearman's rank correlation between the loss after an epoch and the last one, over the "
+        f"complete\ntrials, with its 95 % interval.\n\n{table(header, rows)}"
     )
 
 
@@ -84,93 +161,33 @@ def metrics(
     study: optuna.Study,
     finalists_study: optuna.Study,
     results: pd.DataFrame,
+    challenger: str,
 ) -> TuneMetrics:
-    """Return the cost of the search, and the mean results of its winner and its start."""
+    """Return the cost of the search, and the verdict on its challenger."""
     trials = finished(study)
-    means = mean_results(results).to_dict("index")
-    winner, *_ = means
-    start = means.get(START, {})
+    found = verdict(losses_of(results), challenger, settings.tune)
+    means: dict[str, float] = {}
+    if found.mean is not None:
+        judged = results[results["round"] == VERDICT]
+        pairs = judged.pivot_table(values=VALIDATION, index="seed", columns="trial").dropna()
+        for column in VALIDATION:
+            for name, prefix in ((challenger, "challenger"), (START, "start")):
+                means[f"{prefix}_{column}_mean"] = statistics.mean(pairs[column, name].tolist())
     return TuneMetrics(
         study=study.study_name,
+        search=study.user_attrs[SEARCH],
         fingerprint=study_digest(settings),
         trials=len(trials),
         pruned=sum(trial.state == TrialState.PRUNED for trial in trials),
         epochs=len(epochs_table(study)),
+        trainings_of_finalists=len(results),
         epochs_of_finalists=len(epochs_table(finalists_study)),
-        winner_trial=None if winner == START else int(str(winner)),
-        winner_validation_loss_mean=means[winner]["validation_loss"],
-        winner_validation_accuracy_mean=means[winner]["validation_accuracy"],
         start_recipe=settings.tune.recipe,
-        start_validation_loss_mean=start.get("validation_loss"),
-        start_validation_accuracy_mean=start.get("validation_accuracy"),
+        challenger_trial=int(challenger),
+        verdict=found.verdict,
+        verdict_seeds=found.seeds,
+        difference_mean=found.mean,
+        difference_low=found.low,
+        difference_high=found.high,
+        **means,
     )
-
-
-def best_params(settings: SearchSettings, best: Point) -> dict[str, Any]:
-    """Return a point as sections of params.yaml; a network of its own is the network `TUNED`."""
-    train = {"recipe": settings.tune.recipe, "seed": settings.tune.seed}
-    train |= {name: value for name, value in best.items() if name not in NETWORK}
-    if not NETWORK & best.keys():
-        return {"train": train}
-    name, architecture = settings.network(best)
-    if best.keys() & NETWORK == {"network"}:
-        return {"train": train | {"network": name}}
-    layers = architecture.model_dump(include=set(Layers.model_fields), exclude_defaults=True)
-    layers["blocks"] = list(layers["blocks"])
-    return {"networks": {TUNED: layers}, "train": train | {"network": TUNED}}
-
-
-def train_command(best: Mapping[str, Any]) -> str:
-    """Return the command that trains with `best`, on one thread like a trial: to the same bits.
-
-    Empty for a network of its own, which has to be in params.yaml first.
-    """
-    if "networks" in best:
-        return ""
-    values = best["train"] | {"threads": 1}
-    changes = (f"-S {shlex.quote(f'train.{key}={value}')}" for key, value in values.items())
-    return f"dvc exp run {' '.join(changes)}"
-
-
-def write_best(best: Mapping[str, Any], path: Path) -> None:
-    """Write `best_params` as a YAML file."""
-    text = StringIO()
-    yaml = YAML()
-    yaml.explicit_end = True
-    yaml.dump(best, text)
-    write_text(path, text.getvalue())
-
-
-def apply_best(best: Path, params: Path) -> None:
-    """Copy the sections of one YAML file to another, whose comments are kept.
-
-    The recipe's other keys become null, so that the recipe decides them. Raises UserError if the
-    first file is missing or damaged.
-    """
-    names = ("recipe", "seed", *Recipe.model_fields)
-    found = read_yaml(best)
-    chosen = found.get("train") if isinstance(found, dict) else None
-    if not best.read_text(encoding="utf-8").endswith(END):
-        raise damaged(best, "its end is missing")
-    allowed = {"network", *names}
-    if not isinstance(chosen, dict) or not {"recipe", "seed"} <= chosen.keys() <= allowed:
-        raise damaged(best, "it has no section train with recipe and seed")
-    networks = found.get("networks", {})
-    if not isinstance(networks, dict) or not networks.keys() <= {TUNED}:
-        raise damaged(best, f"its section networks may have nothing but {TUNED}")
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 10_000
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
-    )
-    content = yaml.load(params.read_text(encoding="utf-8"))
-    section = content["train"]
-    for name in names:
-        if name in section or name in chosen:
-            section[name] = chosen.get(name)
-    section.update({"network": chosen["network"]} if "network" in chosen else {})
-    content["networks"].update(networks)
-    text = StringIO()
-    yaml.dump(content, text)
-    write_text(params, text.getvalue())

@@ -23,8 +23,12 @@ class Tune(Section):
     sampler: Literal["tpe", "gp", "cma_es", "random", "grid"]
     pruner: Literal["hyperband", "median", "wilcoxon", "none"]
     seeds_per_trial: int = Field(ge=1, le=MANY)
+    patience: Annotated[int, Field(ge=1, le=MANY)] | None  # trials without a lower loss
+    timeout: Annotated[float, Field(gt=0, le=1e9)] | None  # seconds
+    start_points: tuple[Point, ...] = Field(strict=False)
+    from_study: str | None  # in the same storage
     finalists: int = Field(ge=1, le=MANY)
-    finalist_seeds: int = Field(ge=2, le=MANY)
+    finalist_budget: int = Field(ge=8, le=MANY)  # trainings of finalists
     workers: (
         Annotated[int, Field(ge=1, le=MANY)] | None
     )  # None: one per core, or one on an accelerator
@@ -52,6 +56,13 @@ def reason(error: ValueError) -> str:
     return str(error)
 
 
+def is_integer(name: str) -> bool:
+    """Return whether a parameter of a recipe, or a field of a block, is an integer."""
+    schemas = Recipe.model_json_schema()["properties"] | Block.model_json_schema()["properties"]
+    schema = schemas.get(name.partition(".")[0], {})
+    return "integer" in (kind.get("type") for kind in schema.get("anyOf", [schema]))
+
+
 class SearchSettings(NamedTuple):
     """The section `tune`, the recipe it starts from, the section `train`, and all networks."""
 
@@ -67,7 +78,11 @@ class SearchSettings(NamedTuple):
         the network is impossible or above the budget.
         """
         network, architecture = self.network(point)
-        recipe = {name: value for name, value in point.items() if name not in NETWORK}
+        recipe = {
+            name: value
+            for name, value in point.items()
+            if name not in NETWORK and value is not None  # None: the recipe's
+        }
         chosen = {"network": network, "architecture": architecture}
         chosen |= {"recipe": self.tune.recipe, "seed": seed}
         return Train(**self.train.model_dump() | self.start.model_dump() | recipe | chosen)

@@ -1,27 +1,40 @@
-"""The study: its identity, storage, sampler and pruner."""
+"""The study: its identity and its storage."""
 
+import contextlib
+import uuid
 import warnings
+from collections.abc import Iterator
 
-import numpy as np
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.pruners import BasePruner, NopPruner
 
-from mnist12k.errors import UserError, without_passwords
-from mnist12k.paths import store_root
-from mnist12k.search.digest import study_digest
-from mnist12k.search.journal import open_journal
-from mnist12k.search.queue import GRACE, queued, retry
-from mnist12k.search.settings import SearchSettings, Tune
+from mnist12k.cnn.device import pick_device
+from mnist12k.errors import UserError, warn, without_passwords
+from mnist12k.search.digest import digest_of, study_digest
+from mnist12k.search.queue import finished
+from mnist12k.search.samplers import new_pruner, not_searched
+from mnist12k.search.settings import SearchSettings
+from mnist12k.search.space import parse_space
+from mnist12k.search.storage import open_storage
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # the stage prints one line per trial
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # the stage prints one line per trial
 # Grouped TPE, the Wilcoxon pruner, heartbeats, Matplotlib plots: experimental, but tested here.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-JOURNAL = "optuna.journal"
-DIGEST = "mnist12k.digest"  # user attribute of a study
-HEARTBEAT = 15  # seconds
+# User attributes of a study: what identifies its inputs, and this search of them; who chose points;
+# whether `mnist12k tune` has ended, so that workers end as well.
+DIGEST, SEARCH, CHOSEN_BY = "mnist12k.digest", "mnist12k.search", "mnist12k.chosen_by"
+FINISHED = "mnist12k.finished"
+
+
+def full_digest(settings: SearchSettings) -> str:
+    """Return what identifies a study: the losses of another kind of device differ in the end."""
+    return digest_of([study_digest(settings), pick_device(settings.train.device).type])
+
+
+def study_name(settings: SearchSettings) -> str:
+    """Return the name of a search's study; those of its finalists start with it."""
+    return f"mnist12k-{full_digest(settings)[:8]}"
 
 
 def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
@@ -29,25 +42,26 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
 
     Raises UserError if the storage fails or has another study of the same name.
     """
-    digest = study_digest(settings) + finalists
-    name = f"mnist12k-{digest[:8]}" + (f"-finalists-{finalists[:8]}" if finalists else "")
-    try:
+    name = study_name(settings) + (f"-finalists-{finalists[:8]}" if finalists else "")
+    pruner = NopPruner() if finalists else new_pruner(settings)
+    return open_named_study(settings, name, full_digest(settings) + finalists, pruner)
+
+
+def open_named_study(
+    settings: SearchSettings, name: str, digest: str, pruner: BasePruner | None = None
+) -> optuna.Study:
+    """Open the study of this name, or create it; raise UserError as `open_study` does."""
+    with storage_errors(settings):
         study = optuna.create_study(
             storage=open_storage(settings.tune.storage),
-            pruner=NopPruner() if finalists else new_pruner(settings),
+            pruner=pruner or NopPruner(),
             study_name=name,
             load_if_exists=True,
         )
         if DIGEST not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_user_attr(SEARCH, uuid.uuid4().hex)
             study.set_user_attr(DIGEST, digest)
         known = study.user_attrs.get(DIGEST)
-    except UserError:
-        raise
-    except Exception as error:  # the exception's type depends on the database
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        reason = without_passwords(lines[0])[:200]
-        storage = without_passwords(settings.tune.storage)
-        raise UserError(f"tune.storage = {storage!r}: {reason}") from error
     if known != digest:
         raise UserError(
             f"tune.storage has a study {name} of other inputs; move it away, or change tune.seed"
@@ -55,45 +69,41 @@ def open_study(settings: SearchSettings, finalists: str = "") -> optuna.Study:
     return study
 
 
-def open_storage(name: str) -> BaseStorage:
-    """Open the journal next to the tracking store, or a PostgreSQL database."""
-    if name == "journal":
-        return open_journal(store_root() / JOURNAL)
-    return RDBStorage(
-        name,
-        engine_kwargs={"connect_args": {"connect_timeout": 5}},
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=retry,
-    )
+def say_what_chooses(settings: SearchSettings, study: optuna.Study) -> None:
+    """Warn if trials have been chosen in another way, or if a part of the space is not searched."""
+    tune = settings.tune
+    current = [tune.sampler, tune.pruner]
+    former = study.user_attrs.get(CHOSEN_BY, current)
+    if former != current and (count := len(finished(study))):
+        warn(
+            f"{study.study_name}: its {count} finished trials were chosen by the sampler "
+            f"{former[0]} with the pruner {former[1]}; only new ones follow tune.sampler = "
+            f"{tune.sampler} and tune.pruner = {tune.pruner} (another tune.seed starts anew)"
+        )
+    study.set_user_attr(CHOSEN_BY, current)
+    if names := not_searched(tune, parse_space(tune.space)):
+        warn(f"tune.sampler = {tune.sampler} does not search {', '.join(names)}: drawn at random")
 
 
-def new_sampler(tune: Tune, study: optuna.Study) -> BaseSampler:
-    """Return the sampler for the next trial, seeded by the number of trials started before it.
-
-    A resumed search therefore neither repeats nor reorders points.
-    """
-    started = len(study.get_trials(deepcopy=False)) - len(queued(study))
-    seed = int(np.random.SeedSequence([tune.seed, started]).generate_state(1)[0])
-    match tune.sampler:
-        case "tpe":
-            return TPESampler(seed=seed, group=True)
-        case "gp":
-            return GPSampler(seed=seed, warn_independent_sampling=False)
-        case "cma_es":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "random" | "grid":  # the points of a grid are in the queue
-            return RandomSampler(seed=seed)
+def join_study(settings: SearchSettings, name: str) -> optuna.Study:
+    """Open the study of this name, which `open_study` has created, from a worker's process."""
+    with storage_errors(settings):
+        return optuna.load_study(
+            storage=open_storage(settings.tune.storage, patient=True),
+            pruner=new_pruner(settings) if name == study_name(settings) else NopPruner(),
+            study_name=name,
+        )
 
 
-def new_pruner(settings: SearchSettings) -> BasePruner:
-    """Return the chosen pruner; a step is an epoch, or for Wilcoxon's a seed."""
-    match settings.tune.pruner:
-        case "hyperband":
-            return HyperbandPruner(min_resource=1, max_resource=settings.start.epochs)
-        case "median":
-            return MedianPruner(n_startup_trials=2)  # Optuna's 5 are an eighth of 40 trials
-        case "wilcoxon":
-            return WilcoxonPruner()
-        case "none":
-            return NopPruner()
+@contextlib.contextmanager
+def storage_errors(settings: SearchSettings) -> Iterator[None]:
+    """Turn whatever fails at the storage into a UserError: its type depends on the database."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = without_passwords(lines[0])[:200]
+        storage = without_passwords(settings.tune.storage)
+        raise UserError(f"tune.storage = {storage!r}: {reason}") from error

@@ -11,20 +11,19 @@ import optuna
 from optuna.storages._heartbeat import get_heartbeat_thread  # ask and tell has no public heartbeat
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist12k.cnn.architecture import Block
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import new_network
-from mnist12k.cnn.settings import Recipe, Train
+from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.processes import register_process
 from mnist12k.search.fused import fit_fused
 from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, queued
-from mnist12k.search.settings import NETWORK, SearchSettings, reason
+from mnist12k.search.samplers import NumberedSampler
+from mnist12k.search.settings import NETWORK, SearchSettings, is_integer, reason
 from mnist12k.search.space import Cases, Choices, Point, Range, Space, parse_space, with_lists
-from mnist12k.search.study import new_sampler
 
 # User attributes of a trial.
 EPOCHS, ACCURACY = "mnist12k.epochs", "mnist12k.validation_accuracy"
@@ -70,7 +69,7 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
     trials: list[optuna.Trial] = []
     trains: list[Train] = []
     while queued(study) and len(trials) < settings.tune.together:
-        study.sampler = new_sampler(settings.tune, study)
+        study.sampler = NumberedSampler(settings.tune, study)
         trial = study.ask()
         try:
             trains += start_trial(trial, settings)
@@ -116,15 +115,21 @@ def start_trial(trial: optuna.Trial, settings: SearchSettings) -> list[Train]:
 
     Raises NotQueued, and optuna.TrialPruned if its network is impossible or above the budget.
     """
-    if ATTEMPT not in trial.user_attrs:
+    # A trial queued by others has fixed parameters. Optuna has no public way to ask for them.
+    fixed = trial._fixed_params
+    if ATTEMPT not in trial.user_attrs and not fixed:
         raise NotQueued
     trial.set_user_attr(PROCESS, register_process())
-    if POINT in trial.user_attrs:  # a finalist
-        return [settings.for_point(trial.user_attrs[POINT], trial.user_attrs[SEED])]
     tune = settings.tune
-    point = suggest(trial, parse_space(tune.space))
-    seeds = range(tune.seed, tune.seed + tune.seeds_per_trial)
+    seeds = [*range(tune.seed, tune.seed + tune.seeds_per_trial)]
     try:
+        space = parse_space(tune.space)
+        if POINT in trial.user_attrs:  # of the recipe itself, or of a finalist, which has one seed
+            own = [trial.user_attrs[SEED]] if SEED in trial.user_attrs else seeds
+            if fixed:
+                suggest(trial, space)  # for dashboards
+            return [settings.for_point(trial.user_attrs[POINT], seed) for seed in own]
+        point = suggest(trial, space)
         if NETWORK & point.keys() and (budget := settings.train.parameter_budget) is not None:
             _, architecture = settings.network(point)
             trial.set_constraint("parameters", architecture.parameters() - budget)
@@ -138,22 +143,15 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> Point:
     """Let the sampler choose a value for each parameter, including those of the chosen cases."""
     for name, dimension in space.items():
         match dimension:
-            case Range(low, high, log) if is_integer(name):
-                trial.suggest_int(name, int(low), int(high), log=log)
-            case Range(low, high, log):
-                trial.suggest_float(name, low, high, log=log)
+            case Range(low, high, log, step) if is_integer(name):
+                trial.suggest_int(name, int(low), int(high), log=log, step=int(step or 1))
+            case Range(low, high, log, step):
+                trial.suggest_float(name, low, high, log=log, step=step)
             case Choices(values):
                 trial.suggest_categorical(name, values)
             case Cases(spaces):
                 suggest(trial, spaces[trial.suggest_categorical(name, list(spaces))])
     return with_lists(trial.params)
-
-
-def is_integer(name: str) -> bool:
-    """Return whether a parameter of a recipe, or a field of a block, is an integer."""
-    schemas = Recipe.model_json_schema()["properties"] | Block.model_json_schema()["properties"]
-    schema = schemas[name.partition(".")[0]]
-    return "integer" in (kind.get("type") for kind in schema.get("anyOf", [schema]))
 
 
 def report(trial: optuna.Trial, epoch: Epoch, step: int, last_step: int) -> None:

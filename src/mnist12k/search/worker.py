@@ -1,40 +1,28 @@
-"""The workers of a search: processes on this machine, or tasks on a Ray cluster."""
+"""One worker process of a search: it runs queued trials, one after the other."""
 
-import logging
-import multiprocessing
-import os
-import socket
-import sys
-import time
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
-from multiprocessing.queues import SimpleQueue
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterator
 
 import optuna
 import torch
-from optuna.storages import fail_stale_trials
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
 
 from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.network import normalising
 from mnist12k.digits.dataset import load_training_digits, split
-from mnist12k.errors import UserError
-from mnist12k.failures import explain
-from mnist12k.paths import DATA, store_root
-from mnist12k.search.queue import queued, requeue_dead
+from mnist12k.errors import warn
+from mnist12k.paths import DATA
+from mnist12k.search.queue import queued
+from mnist12k.search.samplers import NumberedSampler
 from mnist12k.search.settings import SearchSettings
-from mnist12k.search.study import new_sampler, open_study
+from mnist12k.search.study import join_study
 from mnist12k.search.trial import NotQueued, run_batch, run_trial
-from mnist12k.signals import end_with_parent, starting_workers
 
-POLL = 0.5  # seconds
-CONNECT_TIMEOUT = 5  # seconds
-MAX_DEATHS = 10  # of worker processes
+LOST = "{}: a trial was interrupted for over a minute, and queued again"
 
 
-def work(settings: SearchSettings, finalists: str = "") -> None:
-    """Run the queued trials of a study (see `open_study`); on a CPU with one thread."""
+def work(settings: SearchSettings, name: str) -> None:
+    """Run the queued trials of the study of this name; on a CPU with one thread."""
     if pick_device(settings.train.device).type == "cpu":
         torch.set_num_threads(1)
     training_digits = load_training_digits(DATA, settings.train.architecture)
@@ -44,158 +32,36 @@ def work(settings: SearchSettings, finalists: str = "") -> None:
         for name, layers in settings.networks.items()
     }
     own = settings._replace(networks=networks)
-    study = open_study(settings, finalists)
+    study = join_study(settings, name)
 
     def objective(trial: optuna.Trial) -> float:
         return run_trial(trial, own, digits)
 
+    study.sampler = NumberedSampler(settings.tune, study)
+    if settings.tune.together > 1:
+        run_queued(study, lambda: run_batch(study, own, digits))
+    else:
+        run_queued(study, lambda: study.optimize(objective, n_trials=1, catch=(NotQueued,)))
+
+
+def run_queued(study: optuna.Study, run_next: Callable[[], None]) -> None:
+    """Run trials until the queue is empty; `run_next` takes one, or several, and runs them."""
     while queued(study):
-        if settings.tune.together > 1:
-            run_batch(study, own, digits)
-        else:
-            study.sampler = new_sampler(settings.tune, study)
-            study.optimize(objective, n_trials=1, catch=(NotQueued,))
+        with giving_up_lost_trials(study.study_name):
+            run_next()
 
 
-def run_workers(
-    settings: SearchSettings, study: optuna.Study, finalists: str, on_change: Callable[[], None]
-) -> None:
-    """Keep workers running until no trial of the study is queued or running (see `work`).
+@contextlib.contextmanager
+def giving_up_lost_trials(name: str) -> Iterator[None]:
+    """End the block without its result if its trial was queued again for another worker.
 
-    Dead workers are replaced. `on_change` is called twice a second, and at the end.
-    Raises UserError if workers keep dying, or if the cluster cannot be reached.
+    That happens to a worker that was suspended, or cut off from the database, for a minute.
     """
-    open_pool = RayPool if settings.tune.engine == "ray" else ProcessPool
-    pool: RayPool | ProcessPool = open_pool(settings, finalists)
-    first_seen: dict[int, float] = {}
     try:
-        while True:
-            requeue_dead(study, first_seen)
-            fail_stale_trials(study)
-            states = {trial.state for trial in study.get_trials(deepcopy=False)}
-            on_change()
-            running = pool.count_running()
-            if not running and states.isdisjoint({TrialState.WAITING, TrialState.RUNNING}):
-                return
-            for _ in range(min(pool.size - running, len(queued(study)))):
-                pool.start()
-            time.sleep(POLL)
-    finally:
-        pool.close()
-
-
-def worker_count(settings: SearchSettings) -> int:
-    """Return the number of worker processes; raise UserError if the CPU has fewer cores."""
-    if pick_device(settings.train.device).type != "cpu":
-        return settings.tune.workers or 1
-    cores = os.cpu_count() or 1
-    workers = settings.tune.workers or cores
-    if workers > cores:
-        raise UserError(
-            f"tune.workers = {workers}: this machine has {cores} cores; allowed: 1 to {cores}"
-        )
-    return workers
-
-
-def _work_in(folder: str, root: str, settings: SearchSettings, finalists: str) -> None:
-    """Work in the project's folder on a cluster's node, with the driver's store."""
-    os.chdir(folder)
-    os.environ["DVC_ROOT"] = root
-    work(settings, finalists)
-
-
-def _work_or_report(failures: "SimpleQueue[str]", settings: SearchSettings, finalists: str) -> None:
-    """Work in a process of its own, which leaves it to the parent to report what stops it."""
-    end_with_parent()
-    try:
-        work(settings, finalists)
-    except Exception as error:
-        reason = str(error) if isinstance(error, UserError) else explain(error)
-        if reason is None:
+        yield
+    except UpdateFinishedTrialError:
+        warn(LOST.format(name))
+    except (ValueError, AssertionError) as error:  # Optuna's, when it tells a result
+        if str(error) not in ("Cannot tell a FAIL trial.", "Should not reach."):
             raise
-        failures.put(reason)
-        sys.exit(2)
-
-
-class ProcessPool:
-    """At most `size` worker processes on this machine."""
-
-    def __init__(self, settings: SearchSettings, finalists: str) -> None:
-        self.size = worker_count(settings)
-        self.spawn = multiprocessing.get_context("spawn")  # a fork with threads can hang
-        with starting_workers():
-            self.failures: SimpleQueue[str] = self.spawn.SimpleQueue()
-        self.arguments = (self.failures, settings, finalists)
-        self.processes: list[BaseProcess] = []
-        self.deaths = 0
-
-    def start(self) -> None:
-        """Start a worker."""
-        process = self.spawn.Process(target=_work_or_report, args=self.arguments, daemon=True)
-        with starting_workers():
-            process.start()
-        self.processes.append(process)
-
-    def count_running(self) -> int:
-        """Return how many workers are running; raise UserError if one failed, or many died."""
-        if not self.failures.empty():
-            raise UserError(self.failures.get())
-        self.deaths += sum(process.exitcode not in (None, 0) for process in self.processes)
-        if self.deaths > MAX_DEATHS:
-            raise UserError(f"{self.deaths} workers have died; see the first error above")
-        self.processes = [process for process in self.processes if process.exitcode is None]
-        return len(self.processes)
-
-    def close(self) -> None:
-        """Stop all workers."""
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join()
-
-
-class RayPool:
-    """At most `size` tasks on the Ray cluster at RAY_ADDRESS, by default the one on this machine.
-
-    Every node needs the project at the same path, with its data, and access to tune.storage. Ray
-    restarts tasks whose node is lost. On GPUs, each task gets an equal fraction of them.
-    """
-
-    def __init__(self, settings: SearchSettings, finalists: str) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
-        try:
-            import ray
-        except ImportError as error:
-            raise UserError("tune.engine = 'ray' needs Ray: pip install '.[ray]'") from error
-        address = os.environ.get("RAY_ADDRESS", "auto")
-        try:
-            host, colon, port = address.rpartition(":")
-            if colon and "/" not in host:  # Ray itself would retry for minutes
-                socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"RAY_ADDRESS = {address!r}: no cluster answers ({reason})") from error
-
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        on_gpu = pick_device(settings.train.device).type != "cpu"
-        self.size = settings.tune.workers or int(resources.get("GPU" if on_gpu else "CPU", 1))
-        gpus = min(resources.get("GPU", 0) / self.size, 1) if on_gpu else 0
-        self.ray = ray
-        self.task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_work_in)
-        self.arguments = (str(Path.cwd()), str(store_root()), settings, finalists)
-        self.running: list[ray.ObjectRef[None]] = []
-
-    def start(self) -> None:
-        """Start a task."""
-        self.running.append(self.task.remote(*self.arguments))
-
-    def count_running(self) -> int:
-        """Return how many tasks are queued or running; raise the error of one that failed."""
-        ended, self.running = self.ray.wait(self.running, num_returns=len(self.running), timeout=0)
-        self.ray.get(ended)
-        return len(self.running)
-
-    def close(self) -> None:
-        """Disconnect from the cluster, which stops the tasks."""
-        self.ray.shutdown()
+        warn(LOST.format(name))

@@ -3,20 +3,13 @@
 Scores the test images after every choice has been made, to report and for nothing else.
 """
 
-import contextlib
-import math
-import multiprocessing
-import os
 import statistics
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from scipy import stats
 
 from mnist12k.cnn.evaluate import evaluate
 from mnist12k.cnn.fit import fit
@@ -36,11 +29,25 @@ from mnist12k.outputs import (
 from mnist12k.paths import DATA, SEEDS_REPORTS
 from mnist12k.report.figures.model_summary import trace
 from mnist12k.report.figures.seeds import draw_seeds
-from mnist12k.signals import end_with_parent, print_line, starting_workers, stop_workers
+from mnist12k.search.coordinator import coordinating
+from mnist12k.search.given import (
+    given_result,
+    given_results,
+    given_study_name,
+    open_given,
+    queue_given,
+    work_given,
+)
+from mnist12k.search.intervals import mean_with_interval
+from mnist12k.search.queue import requeue_dead
+from mnist12k.search.running import help_study, run_workers
+from mnist12k.search.settings import SearchSettings
+from mnist12k.signals import print_line
 from mnist12k.stages.settings import Seeds
 
 IDENTITIES = SEEDS_REPORTS / "recipes.json"  # what the results were trained by
 FIGURE = SEEDS_REPORTS / "test_accuracy.png"
+SEEDS = "seeds"  # the kind of the study, and the command
 
 Identities = dict[str, dict[str, dict[str, Any]]]  # by network, then by recipe
 
@@ -60,12 +67,12 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(settings: Seeds, trainings: Sequence[Train]) -> None:
+def run(settings: Seeds, search: SearchSettings, trainings: Sequence[Train]) -> None:
     """Train every network by every recipe from every seed, one thread each, on all cores.
 
-    `trainings` are those of `settings.pairs()`. Each result is written to results.csv, with summary
-    and figure, as soon as it is there. A later run trains only what is missing; results of a
-    network or a recipe that has changed are dropped.
+    `trainings` are those of `settings.pairs()`; `search` says where the queue and the workers are.
+    Each result is written to results.csv, with summary and figure, as soon as it is there. A later
+    run trains only what is missing; results of a network or a recipe that has changed are dropped.
     """
     trainings = [
         each.model_copy(update={"device": "cpu", "validation_size": settings.validation_size})
@@ -85,15 +92,37 @@ def run(settings: Seeds, trainings: Sequence[Train]) -> None:
 
     write_json(IDENTITIES, identities(trainings))
     summarise(results, trainings, images)
-    with contextlib.closing(train_all(todo)) as trained:
-        for result in trained:
-            results = in_order(pd.concat([results, pd.DataFrame([result])]), trainings)
-            write_table(RESULTS, results)
-            summarise(results, trainings, images)
-            print_line(
-                f"{result.network} by {result.recipe} from seed {result.seed}: "
-                f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s of processor"
-            )
+    written: list[Result] = []
+
+    def on_change() -> None:
+        nonlocal results
+        for values in given_results(study, todo):
+            result = Result(*values)
+            if result not in written:
+                written.append(result)
+                results = in_order(pd.concat([results, pd.DataFrame([result])]), trainings)
+                write_table(RESULTS, results)
+                summarise(results, trainings, images)
+                print_line(result_line(result))
+
+    study = open_given(search, SEEDS)
+    with coordinating(study, search.tune.storage, SEEDS):
+        requeue_dead(study, {})
+        queue_given(study, todo)
+        run_workers(search, study, on_change, work_seeds)
+    if len(written) < len(todo):
+        raise UserError(
+            f"{len(todo) - len(written)} trainings have lost their workers again and again; "
+            "`mnist12k seeds` tries once more"
+        )
+
+
+def result_line(result: Result) -> str:
+    """Return a training's result in a line."""
+    return (
+        f"{result.network} by {result.recipe} from seed {result.seed}: "
+        f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s of processor"
+    )
 
 
 def identities(trainings: Sequence[Train]) -> Identities:
@@ -130,24 +159,23 @@ def in_order(results: pd.DataFrame, trainings: Sequence[Train]) -> pd.DataFrame:
     return results.assign(place=place).sort_values(["place", "seed"]).drop(columns="place")
 
 
-def train_all(todo: Sequence[Train]) -> Generator[Result, None, None]:
-    """Train on all cores; yield each result as soon as it is there."""
-    # New processes, not forks: a forked process with threads can hang.
-    spawn = multiprocessing.get_context("spawn")
-    with starting_workers():
-        workers = ProcessPoolExecutor(os.cpu_count(), spawn, end_with_parent)
-        futures = [workers.submit(train_once, settings) for settings in todo]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was killed, perhaps for lack of memory; "
-            "`mnist12k seeds` continues with what is missing"
-        ) from error
-    finally:
-        stop_workers()  # at the end they are idle
-        workers.shutdown()
+def help_seeds(search: SearchSettings) -> None:
+    """Train for `mnist12k seeds` on another machine, until it ends."""
+    name = given_study_name(SEEDS)
+    help_study(
+        search, name, lambda trial: result_line(Result(*given_result(trial))), work_seeds, SEEDS
+    )
+
+
+def work_seeds(settings: SearchSettings, name: str) -> None:
+    """Run the queued trainings of the study of this name."""
+    work_given(settings, name, scored)
+
+
+def scored(settings: Train) -> tuple[float, Result]:
+    """Train once; return the error rate, which Optuna's tools show, and the result."""
+    result = train_once(settings)
+    return 1 - result.test_accuracy, result
 
 
 def train_once(settings: Train) -> Result:
@@ -236,11 +264,3 @@ def difference(results: pd.DataFrame, base: pd.DataFrame) -> Difference | None:
         return None
     mean, low, high = mean_with_interval(differences)
     return Difference(seeds=len(differences), mean=mean, low=low, high=high)
-
-
-def mean_with_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of at least two values, and the ends of its 95 % interval (Student's t)."""
-    mean, deviation = statistics.mean(values), statistics.stdev(values)
-    # Not t.interval, which is NaN for equal values.
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return mean, mean - half, mean + half

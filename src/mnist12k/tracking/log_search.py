@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from mnist12k.errors import without_passwords
 from mnist12k.files import damaged, read_json
@@ -40,12 +40,16 @@ from mnist12k.tracking.runs import (
     log_params,
     metric,
     open_run,
+    reopen,
 )
 from mnist12k.tracking.store import connect, one_at_a_time
 
-# Tags: a trial's number, or a finalist's and its seed; its state; the MD5 of the trials.csv that a
-# finished search shows.
-TRIAL, STATE, RESULTS = "mnist12k.trial", "optuna.state", "mnist12k.results"
+# Tags: which search it is; a trial's number, or a finalist's and its seed; its state; the MD5 of
+# the metrics.json that a finished search shows; the verdict.
+SEARCH, TRIAL, STATE = "mnist12k.search", "mnist12k.trial", "optuna.state"
+RESULTS, VERDICT = "mnist12k.results", "mnist12k.verdict"
+# Parameters of a search, which MLflow lets no one change; the rest may change when it goes on.
+FIXED = {"recipe", "seed", "seeds_per_trial", "space"}
 STATUS = {"complete": "FINISHED", "pruned": "KILLED"}  # MLflow's, by Optuna's state
 
 
@@ -67,11 +71,13 @@ def log_search(settings: SearchSettings, *, only_finished: bool = False) -> None
     if finalists is not None and not known.issuperset(finalists["trial"]):
         raise damaged(FINALISTS, f"a trial is not in {TRIALS}")
     if metrics is not None or not only_finished:
-        log_trials(settings, trials, epochs, metrics, finalists)
+        search = metrics.search if metrics else ""
+        log_trials(settings, search, trials, epochs, metrics, finalists)
 
 
 def log_trials(
     settings: SearchSettings,
+    search: str,
     trials: pd.DataFrame,
     epochs: pd.DataFrame,
     metrics: TuneMetrics | None = None,
@@ -80,22 +86,27 @@ def log_trials(
     """Add trials, and once they have ended the metrics and figures in reports/tune, to a run.
 
     The columns are those of trials.csv, epochs.csv and finalists.csv. Without `metrics`, the search
-    still runs.
+    still runs. One that goes on, since it may have more trials than before, keeps its run.
     """
     fingerprint = study_digest(settings)
     histories = {number: epochs[epochs["trial"] == number] for number in trials["trial"]}
-    results = "" if metrics is None else file_md5(TRIALS)
+    results = "" if metrics is None else file_md5(TUNE_METRICS)
     with one_at_a_time():
         client, experiment_id = connect()
         runs = find_runs(client, experiment_id, fingerprint)
-        # Another search of the same space, or a longer one, is another run.
         parents = [run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags]
-        parents = [run for run in parents if run.data.tags.get(RESULTS, results) == results]
+        parents = [run for run in parents if run.data.tags.get(SEARCH) == search]
         tags = {FINGERPRINT: fingerprint, MLFLOW_RUN_NAME: f"tune-{fingerprint[:7]}"}
-        parent = open_run(client, experiment_id, parents, tags)
+        parent = open_run(client, experiment_id, parents, tags | {SEARCH: search})
         parent_id = parent.info.run_id
-        shown = {"storage": without_passwords(settings.tune.storage)}
-        log_params(client, parent, "tune", settings.tune.model_dump() | shown)
+        if metrics is None and parent.info.status == "FINISHED":
+            reopen(client, parent)
+        tune = settings.tune.model_dump()
+        log_params(client, parent, "tune", {name: tune[name] for name in sorted(FIXED)})
+        for name in sorted(tune.keys() - FIXED):
+            value = without_passwords(str(tune[name]))
+            if parent.data.tags.get(f"tune.{name}") != value:
+                client.set_tag(parent_id, f"tune.{name}", value)
 
         children = [run for run in runs if run.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent_id]
         tags = {FINGERPRINT: fingerprint, MLFLOW_PARENT_RUN_ID: parent_id}
@@ -128,7 +139,9 @@ def log_trials(
             figures = [metric(f"tune/{name}", values[name]) for name in numbers]
             log_metrics(client, parent, figures)
             log_files(client, parent, TUNE_REPORTS.iterdir())
-            if parent.info.status != "FINISHED":
+            client.set_tag(parent_id, VERDICT, metrics.verdict)
+            client.set_tag(parent_id, MLFLOW_RUN_NOTE, metrics.summary())
+            if parent.data.tags.get(RESULTS) != results or parent.info.status != "FINISHED":
                 client.set_tag(parent_id, RESULTS, results)
                 client.set_terminated(parent_id)
 
@@ -154,10 +167,11 @@ def _log_finalist(
     client: MlflowClient, run: Run, finalist: pd.Series, parameters: dict[str, Any]
 ) -> None:
     log_params(client, run, "train", parameters | {"seed": finalist["seed"]})
-    figures = [metric(EPOCH_METRICS[name], finalist[name]) for name in VALIDATION]
-    log_metrics(client, run, figures)
-    client.update_run(run.info.run_id, STATUS["complete"])
-    client.set_tag(run.info.run_id, STATE, "complete")
+    found = finalist[[*VALIDATION]].dropna()
+    log_metrics(client, run, [metric(EPOCH_METRICS[name], found[name]) for name in found.index])
+    state = "complete" if len(found) else "pruned"  # it diverged
+    client.update_run(run.info.run_id, STATUS[state])
+    client.set_tag(run.info.run_id, STATE, state)
 
 
 def _parameters(trial: pd.Series) -> dict[str, Any]:

@@ -110,14 +110,18 @@ def search() -> Content | None:
     if not all(path.is_file() for path in (TUNE_METRICS, TRIALS, FINALISTS, BEST_PARAMS)):
         return None
     metrics = read_json(TUNE_METRICS, outputs.TuneMetrics)
-    by_trial = outputs.read_finalists().groupby("trial", sort=False, as_index=False)
-    finalists = by_trial.agg(
+    finalists = outputs.read_finalists()
+    judged = finalists[finalists["round"] == "verdict"].groupby("trial")["validation_loss"]
+    challenger = judged.mean().get(str(metrics.challenger_trial), math.nan)
+    said = metrics.challenger_validation_loss_mean
+    if said is not None and not math.isclose(challenger, said):
+        raise damaged(FINALISTS, f"its challenger's mean loss is not that in {TUNE_METRICS}")
+    racing = finalists[finalists["round"] == "race"].groupby("trial", as_index=False)
+    means = racing.agg(
         seeds=("seed", "size"),
         loss=("validation_loss", "mean"),
         accuracy=("validation_accuracy", "mean"),
     )
-    if not math.isclose(finalists["loss"].min(), metrics.winner_validation_loss_mean):
-        raise damaged(FINALISTS, f"its lowest mean loss is not that in {TUNE_METRICS}")
     trials = outputs.read_trials(metrics)
     complete = trials[trials["state"] == "complete"].dropna(subset="validation_loss")
     try:
@@ -126,7 +130,7 @@ def search() -> Content | None:
         raise damaged(BEST_PARAMS, str(error)) from error
     return {
         "metrics": metrics,
-        "finalists": list(finalists.sort_values("loss").itertuples()),
+        "finalists": list(means.sort_values("loss").itertuples()),
         "best_params": best_params,
         "trials": {
             "trial": complete["trial"].tolist(),
