@@ -10,7 +10,7 @@ naive           resized to 28x28, and inverted if that makes the border dark
 OpenCV          Otsu's threshold, the largest piece, into 20x20, centred by its mass
 
 A picture that a preparation refuses counts as wrong. Then prints the files that ours reads wrong,
-and how many of MNIST's test images are read correctly, as they are and prepared by ours.
+and how many images of MNIST's hold-out set are read correctly, as they are and prepared by ours.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import DATA, ROOT
+from common import DATA, ROOT, VALIDATION_SIZE
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,8 +28,9 @@ from mnist12k import paths
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.network import Network
-from mnist12k.digits.dataset import load_test_digits
+from mnist12k.digits.dataset import load_training_digits, split
 from mnist12k.errors import UserError
+from mnist12k.photos.confidence import measure
 from mnist12k.photos.prepare import prepare
 from mnist12k.photos.read import read_grey
 
@@ -105,14 +106,13 @@ def main() -> None:
     wrong = table[table["ours"] != table["label"]]
     print("", *wrong[["file", "label", "ours"]].to_string(index=False).splitlines(), sep="\n")
 
-    digits = load_test_digits(DATA, network.architecture)
-    dark = 1 - digits.images.numpy() / np.float32(255)
-    anew = torch.from_numpy(np.stack([prepare(image) for image in dark]))
-    as_is, again = (
-        int((predict(network, images).argmax(dim=1) == digits.labels).sum())
-        for images in (digits.images, anew)
+    _, digits = split(load_training_digits(DATA, network.architecture), VALIDATION_SIZE)
+    as_is = int((predict(network, digits.images).argmax(dim=1) == digits.labels).sum())
+    anew = measure(network, digits)
+    print(
+        f"\nMNIST's hold-out set: {as_is:,} of {anew.total:,} right as they are, "
+        f"{anew.total - anew.refused - anew.wrong:,} prepared anew"
     )
-    print(f"\nMNIST's test images: {as_is:,} right as they are, {again:,} prepared anew")
 
 
 def _digit(network: Network, preparation: Callable[[Path], Prepared], file: Path) -> int:

@@ -1,5 +1,7 @@
 """benchmarks/photos.py counts what each preparation reads."""
 
+import importlib
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -44,12 +46,14 @@ def test_it_counts_as_right_what_predict_reads_as_labelled(
     monkeypatch.setattr(sys, "argv", ["photos.py", str(tmp_path)])
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.delitem(sys.modules, "common", raising=False)
+    monkeypatch.setattr(importlib.import_module("common"), "VALIDATION_SIZE", 100)
     runpy.run_path("benchmarks/photos.py", run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     rows = {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines)}
     assert rows["kind"] == ["pictures", "ours", "naive", "OpenCV"]
     assert rows["drawn"][:2] == ["10", str(10 - kinds[:3].count("drawn"))]
     assert rows["all"][:2] == ["20", "17"]
+    assert re.fullmatch(r"MNIST's .* set: \d+ of 100 right as they are, \d+ prepared.*", lines[-1])
 
 
 def test_without_opencv_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

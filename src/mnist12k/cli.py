@@ -182,16 +182,18 @@ def tune_worker(seeds: bool) -> None:
 )
 @cloup.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @cloup.option("--many", is_flag=True, help="Read a line or a sheet, digit by digit.")
-@cloup.option("--boxes", metavar="PICTURE", help="Save FILE with the boxes of --many drawn.")
+@cloup.option("--boxes", metavar="PICTURE", help="With --many, save FILE with the boxes drawn.")
 def predict(
     files: Sequence[str], model: str | None, as_json: bool, many: bool, boxes: str | None
 ) -> None:
     """Classify pictures of your own digits.
 
     FILE is a scan or photo of one digit; a folder stands for all pictures in it, - for standard
-    input. A picture that cannot be read is reported in one line, and so is a file of a folder that
-    is no picture; the exit code is then 2. With --many, FILE is a line or a sheet of digits, and
-    each gets a line with its box, in reading order.
+    input. A picture that cannot be read or shows several digits is reported in one line, and so is
+    a file of a folder that is no picture; the exit code is then 2. A digit of low probability is
+    unsure. With --many, FILE is a line or a sheet of digits, and each gets a line with its box, in
+    reading order; digits that touch each other are reported instead of read. HEIC needs
+    `pip install '.[photos]'`.
 
     The ink is found on its background, dark or light. Its bounding box is scaled into 20x20 pixels,
     its aspect ratio kept, and put into 28x28 so that its centre of mass is at row 14, column 14,

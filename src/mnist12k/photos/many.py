@@ -1,5 +1,6 @@
 """Find the digits of a line or a sheet, in reading order."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,9 @@ SIDES = (256, 512, 1024, 2048)  # of the picture, until its digits are large eno
 SPAN = 128  # pixels: within which a digit then fits
 LARGE_ENOUGH = 32  # pixels: the height of most digits
 SHEET = 0.2  # the smallest sheet, as a fraction of the picture
-DARKER = 0.6  # a table is darker than this, as a fraction of the sheet's grey
+# A table is darker than this, as a fraction of the sheet's grey. A shadow may be so too, but not on
+# all sides.
+DARKER, DARKER_AROUND = 0.6, 0.8
 SOLID = 0.7  # more than this fraction of a sheet is paper without ink
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -60,21 +63,21 @@ def draw_boxes(picture: Image.Image, boxes: list[tuple[Box, str]], path: Path) -
 def _inks(picture: Image.Image) -> tuple[list[Ink], float]:
     """Return the digits, and the picture's pixels per pixel of their boxes.
 
-    A digit is located in a picture of 256 pixels, so a sheet is scaled until its digits are as
-    large as in a part of it of that size.
+    A sheet is scaled until most of its digits are large enough, but fit into the span. What does
+    not fit at any scale is a single digit.
     """
     sheet = _sheet(grey_levels(picture, WORKING_SIDE))
-    for side in SIDES:
+    sides = [side for side in SIDES if side < 2 * max(picture.size)] or SIDES[:1]
+    for side in sides:
         grey = _only(sheet, grey_levels(picture, side))
-        is_last = max(grey.shape) < side or side == SIDES[-1]
-        try:
+        with suppress(UserError):
             inks = find_digits(grey, min(SPAN, max(grey.shape)))
-        except UserError:
-            if is_last:
-                raise
-            continue
-        if is_last or np.median([len(ink.amount) for ink in inks]) >= LARGE_ENOUGH:
-            break
+            height = np.median([len(ink.amount) for ink in inks])
+            if height >= LARGE_ENOUGH or side == sides[-1]:
+                break
+    else:
+        grey = _only(sheet, grey_levels(picture, WORKING_SIDE))
+        inks = find_digits(grey, max(grey.shape))
     return inks, max(picture.size) / max(grey.shape)
 
 
@@ -87,12 +90,16 @@ def _sheet(grey: Grey) -> Mask | None:
     pieces, count = ndimage.label(paper > level)
     if not count:
         return None
-    sheet = ndimage.binary_fill_holes(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
+    largest = np.pad(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]), size, mode="edge")
+    # Without the light grain of wood that it touches.
+    whole = ndimage.binary_opening(ndimage.binary_fill_holes(largest), np.ones((size, size)))
+    sheet = whole[size:-size, size:-size]
     table = paper[~sheet]
+    rim = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]])
     is_sheet = (
         sheet.mean() >= SHEET
         and table.size > 0
-        and np.median(table) < DARKER * np.median(paper[sheet])
+        and np.median(table) < (DARKER if rim.any() else DARKER_AROUND) * np.median(paper[sheet])
         and (grey[sheet] > level).mean() > SOLID
     )
     return ndimage.binary_erosion(sheet, iterations=3) if is_sheet else None

@@ -18,7 +18,7 @@ from mnist12k.errors import UserError
 from mnist12k.photos.confidence import is_wide, least_probability
 from mnist12k.photos.many import draw_boxes, find_all
 from mnist12k.photos.prepare import FRAME as SIDE
-from mnist12k.photos.prepare import prepare
+from mnist12k.photos.prepare import WIDEST_DIGIT, prepare
 from mnist12k.photos.read import read_grey, read_picture
 from mnist12k.photos.sources import Source, find_pictures
 from mnist12k.signals import print_line
@@ -40,6 +40,7 @@ class NotFiniteError(UserError):
     """A model returns infinite logits, or NaN, for a picture."""
 
 
+BOXES_SUFFIXES = (".png", ".jpg")
 Line = dict[str, Any]  # what JSON says of a picture or of a digit on it
 
 
@@ -56,7 +57,7 @@ def predict(
     `-` stands for a picture on standard input, a folder for all pictures in it. A picture that
     cannot be read, or whose logits are not finite, gets a line with the reason, and the others are
     still classified; UserError is raised at the end, and at once if the model reads no digits.
-    `boxes`, for a single picture, is where to save it with the digits' boxes drawn.
+    `boxes`, with `many` and a single picture, is where to save it with the digits' boxes drawn.
     """
     if (model.side, tuple(model.classes)) != (SIDE, DIGITS):
         classes = textwrap.shorten(", ".join(model.classes), 60, placeholder=" ...")
@@ -64,9 +65,12 @@ def predict(
             f"pictures are prepared as MNIST's digits are; this network takes images of "
             f"{model.side}x{model.side} pixels, of the classes {classes}"
         )
+    sources = list(find_pictures(files))
+    if boxes is not None:
+        _check_boxes(boxes, sources, many)
     total = failed = 0
     verb = "read"
-    for source in _with_progress(list(find_pictures(files))):
+    for source in _with_progress(sources):
         try:
             lines = list(_many(source, model, boxes) if many else _one(source, model))
         except UserError as error:
@@ -101,12 +105,25 @@ def _many(source: Source, model: Model, boxes: str | None) -> Iterator[Line]:
     drawn = []
     for row, box, image in find_all(picture):
         line = _digit(model, image)
-        if line["unsure"] and is_wide(image):
+        left, top, right, bottom = box
+        is_too_wide = right - left > WIDEST_DIGIT * (bottom - top)
+        if is_too_wide or (line["unsure"] and is_wide(image)):
             line = {"error": "touching digits"}
         drawn.append((box, str(line.get("digit", "?"))))
         yield {"row": row, "box": box} | line
     if boxes is not None:
         draw_boxes(picture, drawn, Path(boxes))
+
+
+def _check_boxes(boxes: str, sources: Sequence[Source], many: bool) -> None:
+    """Raise UserError unless the picture with boxes can be saved, and replaces no other."""
+    if not many or len(sources) != 1:
+        raise UserError("--boxes needs --many, and one picture")
+    path, source = Path(boxes), sources[0].path
+    if path.suffix.lower() not in BOXES_SUFFIXES:
+        raise UserError(f"--boxes {boxes}: its name should end in {' or '.join(BOXES_SUFFIXES)}")
+    if source is not None and path.resolve() == source.resolve():
+        raise UserError(f"--boxes {boxes}: it would replace the picture itself")
 
 
 def _digit(model: Model, image: NDArray[np.uint8]) -> Line:

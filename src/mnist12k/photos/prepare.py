@@ -24,6 +24,9 @@ SPECK = 0.04  # pieces smaller than this fraction of most ink's pieces are dirt
 GAP, REACH = 0.1, 0.3
 SMALL = 0.4  # pieces of less than this fraction of a digit's height are no digit
 WIDEST_DIGIT = 2.0  # wider ink, relative to its height, is more than a digit
+# A patch of paper is more solid than this, and its rim, of this width as a fraction of the longer
+# side, than that.
+SOLID, RIM, SOLID_RIM = 0.6, 0.04, 0.9
 TOUCHING = ndimage.generate_binary_structure(2, 2)
 
 
@@ -41,6 +44,8 @@ def prepare(grey: Grey) -> NDArray[np.uint8]:
     Raises UserError if it is empty, or shows several digits.
     """
     digits = find_digits(grey, max(grey.shape))
+    if len(digits) == 1 and (patch := _patch(grey, digits[0])) is not None:
+        return prepare(patch)
     height, width = digits[0].amount.shape
     if len(digits) > 1 or width > WIDEST_DIGIT * height:
         raise UserError("several digits; crop to one, or use --many")
@@ -98,6 +103,24 @@ def find_digits(grey: Grey, span: int) -> list[Ink]:
     return inks
 
 
+def _patch(grey: Grey, ink: Ink) -> Grey | None:
+    """Return the inside of ink that is a solid rectangle, as paper on a table, else nothing.
+
+    One side may be broken, where the rectangle leaves the picture.
+    """
+    amount, longer = ink.amount, max(ink.amount.shape)
+    rim = max(1, round(RIM * longer))
+    sides = (amount[:rim], amount[-rim:], amount.T[:rim], amount.T[-rim:])
+    is_patch = (
+        min(amount.shape) > WIDEST * longer  # else it is a digit 1
+        and amount.mean() > SOLID
+        and sum(side.max(axis=0).mean() > SOLID_RIM for side in sides) >= 3
+    )
+    top, left = ink.top + rim, ink.left + rim
+    height, width = (side - 2 * rim for side in amount.shape)
+    return grey[top : top + height, left : left + width] if is_patch else None
+
+
 def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
     """Return each pixel's difference from the background, and the noise's standard deviation.
 
@@ -113,7 +136,9 @@ def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
     is_dark = _variation(closed) < _variation(opened)
     strength = closed - smooth if is_dark else smooth - opened
     noise = max(_spread(np.diff(smooth, axis=axis)) for axis in (0, 1)) / np.sqrt(2)
-    return strength - np.median(strength), noise
+    # What noise adds; ink that covers most of the picture is no noise.
+    bias = min(float(np.median(strength)), max(NOISE * noise, LEAST_CONTRAST))
+    return strength - bias, noise
 
 
 def _variation(values: Grey) -> float:
@@ -140,7 +165,7 @@ def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
     Pieces with small gaps between them are one digit, and so are a small piece and the digit
     nearest to it. Gaps are measured by the height of what has been joined so far.
     """
-    pieces, _ = ndimage.label(ink, TOUCHING)
+    pieces: NDArray[np.intp] = ndimage.label(ink, TOUCHING)[0]
     pieces[(_heights(pieces) > span)[pieces]] = 0
     sizes = np.bincount(pieces.ravel())
     ink = pieces > 0
@@ -166,7 +191,9 @@ def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
 
 def _heights(numbered: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the height of each numbered part, and 0 for the background."""
-    return np.array([0, *(rows.stop - rows.start for rows, _ in ndimage.find_objects(numbered))])
+    boxes = ndimage.find_objects(numbered)
+    heights: NDArray[np.intp] = np.array([0, *(rows.stop - rows.start for rows, _ in boxes)])
+    return heights
 
 
 def _cropped(values: Grey, above: float) -> tuple[Grey, tuple[int, int]]:

@@ -105,7 +105,7 @@ def _small(image: Image.Image, side: int) -> Image.Image:
 def _strongest(colours: Grey) -> Grey:
     """Project (h, w, 3) on its first principal component, in units of the range of one channel."""
     points = colours.reshape(-1, 3)
-    _, vectors = np.linalg.eigh(np.cov(points.T.astype(np.float64)) + 1e-9)
+    _, vectors = np.linalg.eigh(np.cov(points.T.astype(np.float64), bias=True) + 1e-9)
     weights = vectors[:, -1] / np.abs(vectors[:, -1]).sum()
     if weights.sum() < 0:
         weights = -weights
