@@ -17,7 +17,7 @@ from project import ROOT
 
 from mnist12k.cli import main
 from mnist12k.cnn.model_file import save_network
-from mnist12k.photos import sources
+from mnist12k.photos import PREPARATION, sources
 
 
 @pytest.fixture
@@ -255,3 +255,11 @@ def test_a_registered_model_that_is_not_there_is_one_line_and_no_store(
     )
     assert len(output.splitlines()) == 1
     assert not (project / "mlflow.db").exists()
+
+
+def test_help_and_documentation_describe_the_preparation_in_the_same_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["predict", "--help"]) == 0
+    for text in (capsys.readouterr().out, (ROOT / "docs/serve.md").read_text("utf-8")):
+        assert PREPARATION in " ".join(text.split())
