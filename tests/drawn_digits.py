@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
 
 FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "STIXGeneral", "cmr10", "cmss10"]
 Point = tuple[float, float]
@@ -82,13 +83,105 @@ def photographed(
     fall_off: float = 0.4,
 ) -> Image.Image:
     """A grey picture of the ink under light that falls off to one side, with a sensor's noise."""
-    side = len(ink)
-    y, x = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
+    height, width = ink.shape
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     angle = random.uniform(0, 2 * pi)
     light = 1 - fall_off * (0.5 + (x - 0.5) * cos(angle) / 1.4 + (y - 0.5) * sin(angle) / 1.4)
     paper = 0.1 + contrast * ink if light_ink else 0.9 - contrast * ink
     values = paper * light + random.normal(0, noise, ink.shape)
     return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
+
+
+def in_pieces(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The pen has left gaps, and was nearly dry at others."""
+    gaps = np.ones_like(ink)
+    rows = random.choice(np.arange(70, 130, 12), 3, replace=False)
+    for row, strength in zip(rows, (0, 0, 0.3), strict=True):
+        gaps[row : row + 4] = strength
+    picture: np.ndarray = 0.9 - 0.7 * ink * gaps
+    return picture
+
+
+def on_squares(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """On squared paper, whose lines have more pixels than the ink."""
+    squares = np.zeros_like(ink)
+    squares[random.integers(10) :: 10] = squares[:, random.integers(10) :: 10] = 1
+    return 0.9 - np.maximum(0.7 * ink, 0.2 * squares)
+
+
+def on_a_patch(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A piece of grey paper with the digit, pasted on white."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = random.integers(2, 20, 4)
+    picture = np.ones_like(ink)
+    patch = np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
+    picture[patch] = 0.8
+    return picture - 0.6 * ink
+
+
+def blurred_to_the_rim(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Out of focus, and cropped so closely that the ink touches the rim."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    blurred = gaussian_filter(0.9 - 0.7 * ink, 3) + random.normal(0, 0.01, ink.shape)
+    cropped: np.ndarray = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cropped
+
+
+def beside_an_edge(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A dark table shows beside the paper."""
+    picture = 0.9 - 0.7 * ink
+    y, x = np.mgrid[: len(ink), : len(ink)]
+    picture[x < random.integers(4, 14) + y / 40] = 0.2
+    return picture
+
+
+def half_in_shadow(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The edge of a shadow goes through the digit."""
+    y, x = np.mgrid[: len(ink), : len(ink)]
+    return (0.9 - 0.6 * ink) * np.where(x + 0.4 * y < random.integers(110, 170), 0.65, 1)
+
+
+def in_a_rectangle(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """White ink on a black rectangle, on white."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = random.integers(10, 30, 4)
+    picture = np.ones_like(ink)
+    patch = np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
+    picture[patch] = 0
+    np.maximum(picture, ink, out=picture)
+    return picture
+
+
+# Pictures of ink, of its shape or smaller, in [0, 1].
+DIFFICULT = [
+    in_pieces, on_squares, on_a_patch, blurred_to_the_rim, beside_an_edge, half_in_shadow,
+    in_a_rectangle,
+]  # fmt: skip
+
+
+def side_by_side(digits: list[int], random: np.random.Generator, gap: int = 30) -> np.ndarray:
+    """Ink of a line of digits, 130 pixels high, with these gaps in pixels between them."""
+    parts = []
+    for digit in digits:
+        ink = drawn(digit, random.uniform(0.05, 0.09), random)
+        columns = np.flatnonzero(ink.any(axis=0))
+        parts += [ink[:, columns[0] : columns[-1] + 1], np.zeros((len(ink), gap))]
+    return np.pad(np.concatenate(parts[:-1], axis=1), ((0, 0), (60, 60)))
+
+
+def sheet(rows: list[list[int]], random: np.random.Generator) -> np.ndarray:
+    """Ink of rows of digits, in cells of (200, 200)."""
+    cells = [[drawn(digit, random.uniform(0.05, 0.09), random) for digit in row] for row in rows]
+    return np.block(cells)
+
+
+def on_a_table(ink: np.ndarray, random: np.random.Generator) -> Image.Image:
+    """A grey picture of a sheet, a little turned, on a dark table with grain."""
+    grain = gaussian_filter(random.normal(0, 1, (len(ink) + 200, ink.shape[1] + 200)), (1, 12))
+    picture = 0.25 + 0.04 * grain / grain.std()
+    picture[100:-100, 100:-100] = 0.9 - 0.6 * ink
+    levels = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+    return Image.fromarray(levels).rotate(2, Image.Resampling.BILINEAR, fillcolor=64)
 
 
 def twenty_pictures(folder: Path) -> dict[str, int]:

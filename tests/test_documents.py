@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
-from drawn_digits import twenty_pictures
+from drawn_digits import photographed, sheet, twenty_pictures
 from other_data import TEST, DataSet, write_data, write_params
 from project import ROOT, Project, create_project, git
 from ruamel.yaml import YAML
@@ -77,6 +78,8 @@ def test_the_commands_of_a_page_work_in_their_order(
     pictures = twenty_pictures(project.root / "scans")
     photo = next(name for name in pictures if name.endswith(".jpg"))
     (project.root / "scans" / photo).rename(project.root / "photo.jpg")
+    ink = sheet([[4, 2], [7, 1]], np.random.default_rng(1))
+    photographed(ink, np.random.default_rng(1)).save(project.root / "sheet.png")
     set_tune(project.root, trials=2, finalists=1, finalist_budget=8, workers=1, pruner="none")
     script = commands(page)
     places = {"/srv/mnist12k": tmp_path / "storage", "ADDRESS": tmp_path / "server.git"}

@@ -3,11 +3,9 @@
 Every command imports what it needs only when it runs, so that `--help` is fast.
 """
 
-import contextlib
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +16,6 @@ from mnist12k.paths import BEST_PARAMS, MODEL, PARAMS, WRITTEN, project_root
 
 if TYPE_CHECKING:
     from mnist12k.params import Params
-    from mnist12k.photos.predict import Model
 
 PIPELINE = cloup.Section("Pipeline, the stages of `dvc repro`")
 SEARCH = cloup.Section("Many trainings, for minutes to hours")
@@ -184,15 +181,28 @@ def tune_worker(seeds: bool) -> None:
     help=f"A file, or models:/mnist12k-cnn@champion.  [default: {MODEL}]",
 )
 @cloup.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def predict(files: Sequence[str], model: str | None, as_json: bool) -> None:
+@cloup.option("--many", is_flag=True, help="Read a line or a sheet, digit by digit.")
+@cloup.option("--boxes", metavar="PICTURE", help="With --many, save FILE with the boxes drawn.")
+def predict(
+    files: Sequence[str], model: str | None, as_json: bool, many: bool, boxes: str | None
+) -> None:
     """Classify pictures of your own digits.
 
     FILE is a scan or photo of one digit; a folder stands for all pictures in it, - for standard
-    input. A picture that cannot be read is reported in one line, and the exit code is then 2.
+    input. A picture that cannot be read or shows several digits is reported in one line, and so is
+    a file of a folder that is no picture; the exit code is then 2. A digit of low probability is
+    unsure. With --many, FILE is a line or a sheet of digits, and each gets a line with its box, in
+    reading order; digits that touch each other are reported instead of read. HEIC needs
+    `pip install '.[photos]'`.
+
+    The ink is found on its background, dark or light. Its bounding box is scaled into 20x20 pixels,
+    its aspect ratio kept, and put into 28x28 so that its centre of mass is at row 14, column 14,
+    counted from 0, as in MNIST's images.
     """
+    from mnist12k.models import load_model
     from mnist12k.photos.predict import predict as print_predictions
 
-    print_predictions(files, _load_model(model), as_json=as_json)
+    print_predictions(files, load_model(model), as_json=as_json, many=many, boxes=boxes)
 
 
 @mnist12k.command(section=MODELS)
@@ -287,19 +297,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of its output has closed it.
     """
     return run_command(partial(mnist12k.main, arguments, "mnist12k", standalone_mode=False))
-
-
-def _load_model(address: str | None) -> "Model":
-    """Return the network in a file, or the registered one at a `models:/` address, on the CPU."""
-    import torch
-
-    from mnist12k.cnn.model_file import load_network
-    from mnist12k.photos.predict import as_model
-
-    if address is not None and address.startswith("models:/"):
-        from mnist12k.tracking.registry import load_registered
-
-        with contextlib.chdir(project_root()):
-            return load_registered(address)
-    path = project_root() / MODEL if address is None else Path(address)
-    return as_model(load_network(path, torch.device("cpu")))

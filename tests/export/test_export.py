@@ -19,6 +19,8 @@ from mnist12k.files import write_json
 from mnist12k.outputs import EVALUATE_RESULT, read_evaluate_result
 from mnist12k.params import load_params
 from mnist12k.paths import MODEL_CARD, ONNX_MODEL
+from mnist12k.photos import PREPARATION
+from mnist12k.photos.confidence import UNSURE
 
 
 @pytest.mark.usefixtures("workspace")
@@ -32,6 +34,9 @@ def test_the_card_has_the_figures_of_the_reports() -> None:
     assert f"| none | {accuracy} | {interval} |" in card
     assert "12,442 parameters" in card
     assert "**Every image gets a class.**" in card
+    assert PREPARATION in " ".join(card.split())
+    assert f"unsure if its probability is below {UNSURE:.0%}" in card
+    assert "images of the hold-out set, prepared as pictures are" in card
     assert max(map(len, card.splitlines())) <= 140
 
 
@@ -56,7 +61,7 @@ def test_onnx_computes_what_pytorch_computes_for_any_number_of_images(workspace:
         assert logits.shape == (count, 10)
         assert np.abs(logits - expected).max() < 1e-4
     properties = {entry.key: entry.value for entry in onnx.load(str(ONNX_MODEL)).metadata_props}
-    assert "20x20" in properties["preprocessing"]
+    assert properties["preprocessing"].startswith(PREPARATION)
     assert "A 12,442-parameter network" in properties["description"]
     assert set(properties) == {"description", "input", "preprocessing", "output"}
     assert MODEL_CARD.is_file()

@@ -1,15 +1,20 @@
+import contextlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from drawn_digits import drawn, photographed, printed
+from drawn_digits import DIFFICULT, drawn, photographed, printed, side_by_side
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from mnist12k.errors import UserError
-from mnist12k.photos.prepare import Grey, prepare, read_grey
+from mnist12k.photos.prepare import prepare
+from mnist12k.photos.read import Grey, read_grey
+
+Prepared = NDArray[np.uint8]
 
 INK = drawn(4, 0.07, np.random.default_rng(1))
 DARK = (230 - 200 * INK).astype(np.uint8)
@@ -101,6 +106,56 @@ def empty_pictures() -> dict[str, Grey]:
 def test_a_picture_with_nothing_on_it_is_refused(kind: str) -> None:
     with pytest.raises(UserError, match="the picture is empty"):
         prepare(empty_pictures()[kind])
+
+
+def difference(image: Prepared, other: Prepared) -> float:
+    """Mean difference of two images, one of them moved by up to a pixel: their centres differ."""
+    moved = [np.roll(image, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return min(float(np.abs(each.astype(float) - other).mean()) for each in moved)
+
+
+@pytest.mark.parametrize("digit", range(10))
+@pytest.mark.parametrize("picture", DIFFICULT)
+def test_a_difficult_picture_is_prepared_as_a_clean_one(
+    picture: Callable[[np.ndarray, np.random.Generator], np.ndarray], digit: int
+) -> None:
+    random = np.random.default_rng(7 + digit)
+    ink = drawn(digit, 0.07, random)
+    clean = prepare((1 - ink).astype(np.float32))
+    assert difference(prepare(picture(ink, random).astype(np.float32)), clean) < 10
+
+
+def several_digits() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(4)
+    above, below = (side_by_side([digit], random) for digit in (2, 2))
+    width = max(above.shape[1], below.shape[1])
+    column = [np.pad(ink, ((0, 0), (0, width - ink.shape[1]))) for ink in (above, below)]
+    return {
+        "two": side_by_side([3, 5], random),
+        "two ones": side_by_side([1, 1], random, gap=40),
+        "five": side_by_side([1, 2, 0, 4, 9], random),
+        "one above the other": np.concatenate(column),
+        "four that touch": side_by_side([6, 8, 0, 3], random, gap=0),
+    }
+
+
+@pytest.mark.parametrize("light_ink", [False, True])
+@pytest.mark.parametrize("kind", several_digits())
+def test_several_digits_are_refused(kind: str, light_ink: bool) -> None:
+    ink = several_digits()[kind]
+    photo = photographed(ink, np.random.default_rng(1), light_ink=light_ink, fall_off=0.2)
+    with pytest.raises(UserError, match=r"^several digits; crop to one, or use --many$"):
+        prepare(read_grey(saved(photo)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (1, 900), (900, 3), (7, 5)])
+def test_of_any_shape_a_picture_is_prepared_or_refused_in_a_line(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(6)
+    for channels in ((), (3,), (4,)):
+        for levels in (random.integers(0, 256, shape + channels), np.full(shape + channels, 200)):
+            content = saved(Image.fromarray(levels.astype(np.uint8)))
+            with contextlib.suppress(UserError):
+                assert prepare(read_grey(content)).shape == (28, 28)
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,14 @@ from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.network import Network, to_unit_range
 from mnist12k.errors import UserError
 from mnist12k.files import atomic_write
+from mnist12k.photos import PREPARATION
 
 BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
 TOLERANCE = 4e-6  # of the largest logit; the order of summation differs
-SCALE = "grey levels divided by 255. The network normalises by mean and standard deviation itself."
-PREPARATION = (
-    "MNIST's: light ink on a dark ground; the ink's bounding box scaled into 20x20 with its aspect "
-    "ratio kept, smoothly, and put into 28x28 so that its centre of mass is at row 14, column 14, "
-    "counted from 0; "
+SCALE = (
+    "Grey levels are divided by 255, 0 the background. The network normalises by mean and standard "
+    "deviation itself."
 )
 
 
@@ -86,7 +85,7 @@ def _description(architecture: Architecture, data_set: str) -> dict[str, str]:
     return {
         "description": f"A {architecture.parameters():,}-parameter network, trained on {data_set}.",
         "input": f"images: float32 of shape (n, 1, {side}, {side}) in [0, 1], 0 the background",
-        "preprocessing": (PREPARATION if architecture.reads_digits else "") + SCALE,
+        "preprocessing": (PREPARATION + " " if architecture.reads_digits else "") + SCALE,
         "output": f"logits: float32 of shape (n, {len(classes)}), one per class: "
         f"{', '.join(classes)}; their softmax is the probabilities",
     }

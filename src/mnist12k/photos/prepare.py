@@ -1,208 +1,148 @@
 """Prepare a picture of a digit as MNIST's were: light ink in a 20x20 box, centred by its mass."""
 
-import warnings
-from io import BytesIO
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from scipy import ndimage
 
 from mnist12k.errors import UserError
+from mnist12k.photos.read import Grey
 
-Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
-# What scanners and cameras write. Others would start programs (EPS) or are not pictures.
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
-WORKING_SIDE = 256  # pixels of the longer side while the ink is located
 FRAME, BOX = 28, 20  # the side of MNIST's images, and of the box that the ink fills
 CENTRE = 14  # row and column of MNIST's centres of mass
-RIM = 0.04  # width of the margin taken for background, as a fraction of the shorter side
-WIDEST = 0.3  # maximum width of a stroke, as a fraction of the shorter side
+# As fractions of the span, within which a digit fits: a stroke's width, half of a weak bridge's
+# length, the ink's extent.
+WIDEST, BRIDGE, LEAST_EXTENT = 0.4, 0.03, 0.03
 NOISE = 5.0  # ink differs from the background by more standard deviations than this
 LEAST_CONTRAST = 0.06  # of ink, as a fraction of the range from black to white
-LEAST_EXTENT = 0.03  # of the ink, as a fraction of the longer side
-SPECK = 0.04  # pieces smaller than this fraction of the largest are dirt
-THINNEST = 1.6  # thinner strokes are widened to this, in pixels of MNIST's image
+SPECK = 0.04  # pieces smaller than this fraction of most ink's pieces are dirt
+# Between pieces of one digit, as fractions of its height: any two, and a small one and its digit.
+GAP, REACH = 0.1, 0.3
+SMALL = 0.4  # pieces of less than this fraction of a digit's height are no digit
+WIDEST_DIGIT = 2.0  # wider ink, relative to its height, is more than a digit
+# A patch of paper is more solid than this, and its rim, of this width as a fraction of the longer
+# side, than that.
+SOLID, RIM, SOLID_RIM = 0.6, 0.04, 0.9
+TOUCHING = ndimage.generate_binary_structure(2, 2)
+
+
+class Ink(NamedTuple):
+    """One digit's ink in [0, 1], shape (h, w), and its top and left in the picture, in pixels."""
+
+    amount: Grey
+    top: int
+    left: int
 
 
 def prepare(grey: Grey) -> NDArray[np.uint8]:
     """Turn a picture of one digit, shape (h, w), into MNIST's (28, 28), 0 background, 255 ink.
 
-    Raises UserError if it is empty.
+    Raises UserError if it is empty, or shows several digits.
     """
-    return centred(scaled(find_ink(grey)))
+    digits = find_digits(grey, max(grey.shape))
+    if len(digits) == 1 and (patch := _patch(grey, digits[0])) is not None:
+        return prepare(patch)
+    height, width = digits[0].amount.shape
+    if len(digits) > 1 or width > WIDEST_DIGIT * height:
+        raise UserError("several digits; crop to one, or use --many")
+    return as_mnist(digits[0].amount)
 
 
-def read_grey(source: Path | bytes) -> Grey:
-    """Read a picture as (h, w) in [0, 1], its longer side at most 256 pixels.
-
-    It is rotated as its EXIF data say. Grey is the colour direction of the largest variance, which
-    separates red from green of the same brightness. Raises UserError if it cannot be read.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF data: the pixels count
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(file, formats=FORMATS) as image:
-                image.draft(None, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # decode a JPEG small
-                return _grey(ImageOps.exif_transpose(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise UserError(f"too large: at most {limit:.0f} megapixels are read") from error
-    except UnidentifiedImageError as error:
-        raise UserError(f"not a picture in a supported format ({', '.join(FORMATS)})") from error
-    except MemoryError as error:
-        raise UserError("too large for this machine's memory") from error
-    except Exception as error:  # Pillow raises whatever a broken file leads to
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"cannot be read: {' '.join(reason.split())[:120]}") from error
-
-
-def find_ink(grey: Grey) -> Grey:
-    """Return the ink at each pixel, shape (h, w), in [0, 1], cropped to the ink.
-
-    Ink differs from the background, darker or lighter: see `_contrast`. Raises UserError if there
-    is none.
-    """
-    strength, floor = _contrast(grey)
-    above = strength > floor
-    if not above.any():
-        raise UserError("the picture is empty")
-    level = float(np.quantile(strength[above], 0.75))
-    if level < LEAST_CONTRAST:
-        raise UserError("the picture is empty")
-    ink = _without_dirt(strength > max(floor, level / 2))
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    extent = max(np.ptp(rows), np.ptp(columns)) + 1
-    if extent < LEAST_EXTENT * max(grey.shape):
-        raise UserError("the picture is empty")
-    # A stroke's soft edge belongs to it.
-    near = ndimage.binary_dilation(ink, iterations=max(1, round(max(grey.shape) / 100)))
-    amount = np.where(near, np.clip(strength / level, 0, 1), 0).astype(np.float32)
-    return _cropped(amount, amount > max(0.1, floor / level))
-
-
-def scaled(ink: Grey) -> Grey:
-    """Scale ink, shape (h, w), to 20 pixels on its longer side; widen thin strokes."""
+def as_mnist(ink: Grey) -> NDArray[np.uint8]:
+    """Scale ink, shape (h, w) in [0, 1], into 20x20, and centre it by its mass in (28, 28)."""
     scale = BOX / max(ink.shape)
-    width = scale * _stroke_width(ink > 0.5)
-    if width < THINNEST:
-        grow = round((THINNEST - width) / scale)
-        ink = ndimage.grey_dilation(np.pad(ink, grow), footprint=_disc(grow / 2))
-        ink = _cropped(ink, ink > 0.1)
-        scale = BOX / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
-    small = Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR)
-    values = np.asarray(small, dtype=np.float32)
-    normalised: Grey = values / values.max()
-    return normalised
-
-
-def centred(ink: Grey) -> NDArray[np.uint8]:
-    """Put ink of at most (20, 20), in [0, 1], into a frame of (28, 28), centred by its mass."""
-    frame = np.zeros((FRAME, FRAME), dtype=np.uint8)
-    middle = ndimage.center_of_mass(ink)
+    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR))
     top, left = (
-        int(np.clip(round(CENTRE - centre), 0, FRAME - side))
-        for centre, side in zip(middle, ink.shape, strict=True)
+        int(np.clip(round(CENTRE - middle), 0, FRAME - side))
+        for middle, side in zip(ndimage.center_of_mass(small), small.shape, strict=True)
     )
-    frame[top : top + ink.shape[0], left : left + ink.shape[1]] = np.rint(255 * ink)
+    frame = np.zeros((FRAME, FRAME), dtype=np.uint8)
+    frame[top : top + height, left : left + width] = np.rint(255 * small / small.max())
     return frame
 
 
-def _contrast(grey: Grey) -> tuple[Grey, float]:
-    """Return each pixel's difference from the background, and the level above which it is ink.
+def find_digits(grey: Grey, span: int) -> list[Ink]:
+    """Return the ink of each digit, whose sides are at most `span` pixels.
 
-    A surface of second degree, fitted to the rim and then to all pixels like it, is subtracted as
-    the unevenly lit background. The larger deviations decide whether ink is lighter or darker.
+    Ink differs from the background, darker or lighter: see `_contrast`. Of what stands out from the
+    noise, Otsu's threshold separates it from squared paper, shadows and the edges of paper; what is
+    connected to it is ink from half that threshold on. Raises UserError if there is none.
     """
-    smooth = ndimage.gaussian_filter(grey, 0.004 * max(grey.shape), mode="nearest")
-    rim = _rim(grey.shape)
-    background = rim
-    for _ in range(4):
-        rest = smooth - _surface(smooth, background)
-        floor = max(NOISE * _spread(rest[rim & background]), LEAST_CONTRAST / 2)
-        background = np.abs(rest) < floor
-        if (rim & background).sum() < 0.3 * rim.sum():
-            background = background | rim
-    lighter, darker = ((np.clip(side, floor, None) - floor) ** 3 for side in (rest, -rest))
-    strength = rest if lighter.sum() > darker.sum() else -rest
-    # What remains of a shadow with an edge is wider than a stroke.
-    size = max(3, round(WIDEST * min(grey.shape)))
-    strength = strength - ndimage.grey_opening(strength, size=size, mode="nearest")
-    strength -= np.median(strength[rim])
-    return strength, max(floor, NOISE * _spread(strength[rim]))
+    strength, noise = _contrast(grey, span)
+    floor = max(NOISE * noise, LEAST_CONTRAST / 2)
+    outstanding = strength[strength > floor]
+    level = otsu(outstanding, floor) if outstanding.size else floor
+    certain = strength > level
+    full = float(np.median(strength[certain])) if certain.any() else 0.0
+    if full < LEAST_CONTRAST:
+        raise UserError("the picture is empty")
+    # A weak bridge joins a digit's parts, but does not lead to the lines of squared paper.
+    steps = max(2, round(BRIDGE * span))
+    bridged = ndimage.binary_dilation(certain, TOUCHING, steps, strength > max(floor, level / 4))
+    ink = ndimage.binary_propagation(bridged, TOUCHING, strength > max(floor, level / 2))
+    digits = _digits(ink, span)
+    # A stroke's soft edge belongs to it.
+    near = max(1, round(span / 100))
+    inks = []
+    for number, box in enumerate(ndimage.find_objects(digits), 1):
+        if box is None or max(side.stop - side.start for side in box) < LEAST_EXTENT * span:
+            continue
+        top, left = (max(0, side.start - near) for side in box)
+        window = np.s_[top : box[0].stop + near, left : box[1].stop + near]
+        around = ndimage.binary_dilation(digits[window] == number, iterations=near)
+        amount = np.where(around, np.clip(strength[window] / full, 0, 1), 0).astype(np.float32)
+        amount, (down, right) = _cropped(amount, max(0.1, floor / full))
+        inks.append(Ink(amount, top + down, left + right))
+    if not inks:
+        raise UserError("the picture is empty")
+    return inks
 
 
-def _grey(image: Image.Image) -> Grey:
-    """Return the picture's strongest colour direction, in [0, 1], scaled down."""
-    if image.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        low, high = min(0, values.min()), values.max()  # cameras use 12 or 14 of 16 bits
-        values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
-        return np.asarray(_small(Image.fromarray(values)), dtype=np.float32)
-    if image.has_transparency_data:
-        return _on_a_background(_channels(image.convert("RGBA")))
-    return _strongest(_channels(image.convert("RGB")))
+def _patch(grey: Grey, ink: Ink) -> Grey | None:
+    """Return the inside of ink that is a solid rectangle, as paper on a table, else nothing.
 
-
-def _channels(image: Image.Image) -> Grey:
-    return np.asarray(_small(image), dtype=np.float32) / np.float32(255)
-
-
-def _small(image: Image.Image) -> Image.Image:
-    image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX, reducing_gap=None)
-    return image
-
-
-def _strongest(colours: Grey) -> Grey:
-    """Project (h, w, 3) on its first principal component, in units of the range of one channel."""
-    points = colours.reshape(-1, 3)
-    _, vectors = np.linalg.eigh(np.cov(points.T.astype(np.float64)) + 1e-9)
-    weights = vectors[:, -1] / np.abs(vectors[:, -1]).sum()
-    if weights.sum() < 0:
-        weights = -weights
-    projected: Grey = (colours @ weights - np.minimum(weights, 0).sum()).astype(np.float32)
-    return projected
-
-
-def _on_a_background(colours: Grey) -> Grey:
-    """Fill the transparent pixels of (h, w, 4).
-
-    If the transparency holds the shape, as in a cut-out digit, with a contrasting grey; else, as
-    behind rounded corners, with the median colour.
+    One side may be broken, where the rectangle leaves the picture.
     """
-    alpha = colours[..., 3:]
-    opaque = alpha[..., 0] > 0.5
-    if not opaque.any():
-        return np.zeros(opaque.shape, dtype=np.float32)
-    visible = colours[..., :3][opaque]
-    is_shape = opaque.mean() < 0.5 or visible.mean(axis=1).std() < 0.1
-    fill = float(visible.mean() < 0.5) if is_shape else np.median(visible, axis=0)
-    return _strongest((colours[..., :3] * alpha + fill * (1 - alpha)).astype(np.float32))
-
-
-def _rim(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    width = max(1, round(RIM * min(shape)))
-    rim = np.ones(shape, dtype=np.bool_)
-    rim[width:-width, width:-width] = False
-    return rim
-
-
-def _surface(values: Grey, where: NDArray[np.bool_]) -> Grey:
-    """Fit a surface of second degree to the selected values, without outliers."""
-    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in values.shape)
-    columns, rows = np.meshgrid(x, y)
-    terms = np.stack(
-        [np.ones_like(rows), rows, columns, rows * columns, rows**2, columns**2], axis=-1
+    amount, longer = ink.amount, max(ink.amount.shape)
+    rim = max(1, round(RIM * longer))
+    sides = (amount[:rim], amount[-rim:], amount.T[:rim], amount.T[-rim:])
+    is_patch = (
+        min(amount.shape) > WIDEST * longer  # else it is a digit 1
+        and amount.mean() > SOLID
+        and sum(side.max(axis=0).mean() > SOLID_RIM for side in sides) >= 3
     )
-    x_fit, y_fit = terms[where], values[where]
-    kept = np.abs(y_fit - np.median(y_fit)) <= 3 * _spread(y_fit) + 0.1
-    weights, *_ = np.linalg.lstsq(x_fit[kept], y_fit[kept], rcond=1e-4)
-    return np.asarray(terms @ weights, dtype=np.float32)
+    top, left = ink.top + rim, ink.left + rim
+    height, width = (side - 2 * rim for side in amount.shape)
+    return grey[top : top + height, left : left + width] if is_patch else None
+
+
+def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
+    """Return each pixel's difference from the background, and the noise's standard deviation.
+
+    The background is the picture without what is narrower than a stroke can be: dark ink is closed,
+    light ink is opened. The right one of the two leaves the smoother background.
+    """
+    smooth = ndimage.gaussian_filter(grey, 0.004 * span, mode="nearest")
+    size = max(3, round(WIDEST * span))
+    # The outermost pixels go on outside, so that a strip along the border is wide.
+    padded, inner = np.pad(smooth, size, mode="edge"), np.s_[size:-size, size:-size]
+    closed = ndimage.grey_closing(padded, size)[inner]
+    opened = ndimage.grey_opening(padded, size)[inner]
+    is_dark = _variation(closed) < _variation(opened)
+    strength = closed - smooth if is_dark else smooth - opened
+    noise = max(_spread(np.diff(smooth, axis=axis)) for axis in (0, 1)) / np.sqrt(2)
+    # What noise adds; ink that covers most of the picture is no noise.
+    bias = min(float(np.median(strength)), max(NOISE * noise, LEAST_CONTRAST))
+    return strength - bias, noise
+
+
+def _variation(values: Grey) -> float:
+    return sum(float(np.abs(np.diff(values, axis=axis)).sum()) for axis in (0, 1))
 
 
 def _spread(values: Grey) -> float:
@@ -210,39 +150,54 @@ def _spread(values: Grey) -> float:
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
 
 
-def _without_dirt(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep the largest piece and its neighbours, without specks."""
-    pieces, count = ndimage.label(ink, structure=np.ones((3, 3)))
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    boxes = ndimage.find_objects(pieces)
-    largest = boxes[int(sizes.argmax())]
-    reach = 0.3 * max(side.stop - side.start for side in largest)
-    kept = [
-        number + 1
-        for number, (size, box) in enumerate(zip(sizes, boxes, strict=True))
-        if size >= SPECK * sizes.max()
-        and all(
-            side.start - main.stop <= reach and main.start - side.stop <= reach
-            for side, main in zip(box, largest, strict=True)
-        )
-    ]
-    return np.isin(pieces, kept)
+def otsu(values: Grey, lowest: float) -> float:
+    """Return Otsu's threshold between `lowest` and the largest value."""
+    counts, edges = np.histogram(values, 256, (lowest, float(values.max())))
+    centres = (edges[1:] + edges[:-1]) / 2
+    below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)
+    between = (sums[-1] * below / values.size - sums[:-1]) ** 2
+    return float(edges[1 + np.argmax(between / np.maximum(below * (values.size - below), 1))])
 
 
-def _stroke_width(ink: NDArray[np.bool_]) -> float:
-    """Return the median stroke width in pixels."""
-    inside = ndimage.distance_transform_edt(np.pad(ink, 1))
-    ridge = inside[(inside > 0) & (inside == ndimage.maximum_filter(inside, size=3))]
-    return 2 * float(np.median(ridge)) - 1 if ridge.size else 0.0
+def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
+    """Number the digits of the ink, from 1; 0 is background and dirt.
+
+    Pieces with small gaps between them are one digit, and so are a small piece and the digit
+    nearest to it. Gaps are measured by the height of what has been joined so far.
+    """
+    pieces: NDArray[np.intp] = ndimage.label(ink, TOUCHING)[0]
+    pieces[(_heights(pieces) > span)[pieces]] = 0
+    sizes = np.bincount(pieces.ravel())
+    ink = pieces > 0
+    if not ink.any():
+        return pieces
+    ink &= (sizes >= SPECK * np.median(sizes[pieces[ink]]))[pieces]
+    distance = ndimage.distance_transform_edt(~ink)
+    height, joined = 0.0, 1.0
+    while joined > height:
+        height = joined
+        groups = ndimage.label(distance <= GAP / 2 * height, TOUCHING)[0] * ink
+        heights = _heights(groups)
+        joined = float(np.median(heights[groups[ink]]))  # of pixels: most are in digits
+    numbers = np.where(heights >= SMALL * height, np.arange(len(heights)), 0)
+    small = np.flatnonzero(numbers == 0)[1:]
+    distance, nearest = ndimage.distance_transform_edt(numbers[groups] == 0, return_indices=True)
+    for number, at in zip(small, ndimage.minimum_position(distance, groups, small), strict=True):
+        if distance[at] <= REACH * height:
+            numbers[number] = groups[tuple(nearest[(slice(None), *at)])]
+    digits: NDArray[np.intp] = numbers[groups]
+    return digits
 
 
-def _disc(radius: float) -> NDArray[np.bool_]:
-    reach = int(radius)
-    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-    disc: NDArray[np.bool_] = x * x + y * y <= radius * radius
-    return disc
+def _heights(numbered: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the height of each numbered part, and 0 for the background."""
+    boxes = ndimage.find_objects(numbered)
+    heights: NDArray[np.intp] = np.array([0, *(rows.stop - rows.start for rows, _ in boxes)])
+    return heights
 
 
-def _cropped(values: Grey, where: NDArray[np.bool_]) -> Grey:
-    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
-    return values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _cropped(values: Grey, above: float) -> tuple[Grey, tuple[int, int]]:
+    """Crop to the values above a level; return also the first row and column kept."""
+    rows, columns = (np.flatnonzero((values > above).any(axis=axis)) for axis in (1, 0))
+    kept = values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return kept, (int(rows[0]), int(columns[0]))

@@ -20,6 +20,7 @@ from mnist12k.digits.dataset import load_training_digits
 from mnist12k.errors import UserError
 from mnist12k.fingerprint import folder_md5
 from mnist12k.paths import DATA, MODEL
+from mnist12k.photos import PREPARATION
 from mnist12k.tracking import pyfunc_flavor
 from mnist12k.tracking.logged_model import CLASSES, downloaded, load, model_id, note_comparison
 
@@ -95,13 +96,16 @@ def _contents() -> dict[str, Any]:
     """Return what a model in MLflow is made of."""
     network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
     side, classes = network.architecture.side, network.architecture.classes
+    metadata: dict[str, Any] = {CLASSES: list(classes)}
+    if network.architecture.reads_digits:
+        metadata["preparation"] = PREPARATION
     images = TensorSpec(FLOAT32, (-1, 1, side, side), pyfunc_flavor.INPUT)
     logits = TensorSpec(FLOAT32, (-1, len(classes)))
     return {
         "pytorch_model": network,
         "input_example": np.zeros((EXAMPLES, 1, side, side), dtype=np.float32),
         "signature": ModelSignature(inputs=Schema([images]), outputs=Schema([logits])),
-        "metadata": {CLASSES: list(classes)},
+        "metadata": metadata,
         "pip_requirements": [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
     }
 
