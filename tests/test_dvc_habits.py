@@ -13,7 +13,7 @@ from mnist12k.fingerprint import file_md5
 from mnist12k.outputs import EVALUATE_METRICS, TRAIN_METRICS
 from mnist12k.stages.live import SIGNAL
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def locked_model(project: Project) -> str:

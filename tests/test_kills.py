@@ -80,10 +80,10 @@ def publishing(project: Project) -> Begun:
 @pytest.mark.parametrize(
     ("stage", "prepare"),
     [
-        ("fetch", fetching),
-        ("backprop", studying),
+        pytest.param("fetch", fetching, marks=pytest.mark.long),
+        pytest.param("backprop", studying, marks=pytest.mark.long),
         ("train", training),
-        ("evaluate", evaluating),
+        pytest.param("evaluate", evaluating, marks=pytest.mark.long),
     ],
 )
 def test_after_a_kill_in_a_stage_make_repro_leaves_one_complete_run(

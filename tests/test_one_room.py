@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from project import Project, create_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PACKAGE = Path("src/mnist12k")
 OUTSIDE = [

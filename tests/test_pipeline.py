@@ -179,6 +179,7 @@ def test_an_experiment_is_one_experiment_in_dvc_and_one_run(project: Project) ->
     assert run.data.tags["git.clean"] == "false"  # DVC has written -S into params.yaml
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("network", ["vgg", "resnet"])
 def test_another_network_runs_through_to_mlflow_the_page_and_predict(
     project: Project, network: str
@@ -199,6 +200,7 @@ def test_another_network_runs_through_to_mlflow_the_page_and_predict(
         assert len(lines) == 20
 
 
+@pytest.mark.long
 def test_an_experiment_in_a_temporary_copy_logs_into_the_projects_store(project: Project) -> None:
     before = len(project.runs())
     project.run("dvc", "exp", "run", "--temp", "-n", "apart", "-S", "train.momentum=0.5")
@@ -209,6 +211,7 @@ def test_an_experiment_in_a_temporary_copy_logs_into_the_projects_store(project:
     assert run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri())
 
 
+@pytest.mark.long
 def test_a_queued_experiment_is_one_run_in_the_projects_store(project: Project) -> None:
     before = len(project.runs())
     project.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "train.momentum=0.6")
@@ -251,6 +254,7 @@ def runs_in_the_workspace(project: Project) -> list[Run]:
     ]
 
 
+@pytest.mark.long
 def test_an_older_commit_checked_out_has_its_run_and_gets_it_back(two_trainings: Project) -> None:
     project = two_trainings
     before = {run.info.run_id for run in project.runs()}
@@ -266,6 +270,7 @@ def test_an_older_commit_checked_out_has_its_run_and_gets_it_back(two_trainings:
     assert len(project.runs()) == len(before)
 
 
+@pytest.mark.long
 def test_a_training_restored_from_dvcs_cache_is_one_complete_run_in_an_empty_store(
     two_trainings: Project,
 ) -> None:

@@ -232,6 +232,7 @@ def test_after_a_repair_dvc_finds_everything_up_to_date(project: Project) -> Non
         assert "up to date" in project.run("dvc", "status", "dvc.yaml")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_make_repro_after_dvc_lock_was_emptied_reruns_nothing(project: Project) -> None:
     (project.root / LOCK_FILE).write_bytes(b"")

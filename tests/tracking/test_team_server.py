@@ -31,6 +31,7 @@ from mnist12k.tracking.store import connect
 PROGRAMS = find_postgresql()
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
     # torch.export's reader warns of a read-only buffer, but does not write to it.
     pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning"),
