@@ -110,7 +110,7 @@ def network_data(network: Network) -> dict[str, Any]:
     return {
         "epsilon": network.get_submodule("blocks.0.norm").eps,
         "architecture": network.architecture.model_dump(),
-        "weights": _base64(flat.astype("<f4")),
+        "weights": base64_text(flat.astype("<f4")),
     }
 
 
@@ -129,7 +129,7 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
     shown = cells.head(IMAGES).sort_index()
     position = pd.Series(range(len(shown)), shown.index)
     return {
-        "pixels": _base64(digits.images.numpy()[shown.index]),
+        "pixels": base64_text(digits.images.numpy()[shown.index]),
         "images": [
             {
                 "index": index,
@@ -147,5 +147,6 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
     }
 
 
-def _base64(array: NDArray[Any]) -> str:
+def base64_text(array: NDArray[Any]) -> str:
+    """Return the bytes of an array, for the function bytes() of network.js."""
     return base64.b64encode(array.tobytes()).decode()

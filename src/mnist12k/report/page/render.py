@@ -15,6 +15,7 @@ STYLES = (
     "charts.css",
     "lab.css",
     "cnn.css",
+    "lesson.css",
     "evaluation.css",
     "print.css",
 )
@@ -33,7 +34,7 @@ LAB = (
     "walk.js",
 )
 NETWORK = ("network.js", "maps.js", "probe.js", "view.js", "occlusion.js")
-PAD = ("strokes.js", "pad.js")
+PAD = ("strokes.js", "pad.js", "small_network.js", "lesson.js")
 IMAGES = ("digits.js", "training.js", "paper.js")
 
 
