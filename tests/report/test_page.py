@@ -123,5 +123,5 @@ def test_seeds_and_search_are_shown_if_they_have_been_run(page: Page) -> None:
 def test_nothing_in_the_data_ends_its_script_element(page_folder: Path) -> None:
     text = (page_folder / PAGE).read_text(encoding="utf-8")
     data = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
-    names = {"backprop", "network", "digits", "history", "lesson", "trials"}
+    names = {"backprop", "network", "digits", "history", "lesson", "epochs", "trials"}
     assert set(json.loads(data)) == names

@@ -19,6 +19,7 @@ from mnist12k.fingerprint import git_state
 from mnist12k.paths import BENCHMARKS, DATA, MODEL
 from mnist12k.report.page import results
 from mnist12k.report.page.backprop import backprop_content, backprop_data
+from mnist12k.report.page.epochs import epochs_data
 from mnist12k.report.page.lesson import lesson_data
 from mnist12k.report.page.network import (
     digits_data,
@@ -45,8 +46,9 @@ def build(
     network = load_network(MODEL, torch.device("cpu"))
     architecture = network.architecture
     classes = architecture.classes
-    training, _ = split(load_training_digits(DATA, architecture), train.validation_size)
+    training, holdout = split(load_training_digits(DATA, architecture), train.validation_size)
     lesson = lesson_data(training) if architecture.reads_digits else None
+    epochs = results.optional("epochs", lambda: epochs_data(network, holdout))
     predictions = outputs.read_predictions(evaluated, len(classes))
     metrics = read_json(outputs.BACKPROP_METRICS, outputs.BackpropMetrics)
     search = results.optional("search", results.search)
@@ -62,6 +64,7 @@ def build(
         "evaluated": evaluated,
         "history": history,
         "lesson": lesson,
+        "epochs": epochs,
         "confusion": results.confusion(predictions, classes),
         "calibration": results.calibration(predictions),
         "seeds": results.optional("seeds study", results.seeds),
@@ -75,6 +78,7 @@ def build(
         "digits": digits_data(network, load_test_digits(DATA, architecture), predictions),
         "history": history,
         "lesson": lesson,
+        "epochs": epochs,
         "trials": search and search["trials"],
     }
     return render(content, data, pad=architecture.reads_digits)

@@ -33,7 +33,7 @@ LAB = (
     "lab.js",
     "walk.js",
 )
-NETWORK = ("network.js", "maps.js", "probe.js", "view.js", "occlusion.js")
+NETWORK = ("network.js", "maps.js", "probe.js", "view.js", "occlusion.js", "epochs.js")
 PAD = ("strokes.js", "pad.js", "small_network.js", "lesson.js")
 IMAGES = ("digits.js", "training.js", "paper.js")
 
