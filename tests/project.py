@@ -18,6 +18,7 @@ from mnist12k.files import read_yaml
 ROOT = Path(__file__).parents[1]
 TRAINED = (  # the outputs of the stage train
     "models/cnn.pt",
+    "models/epochs.npy",
     "reports/train/result.json",
     "reports/train/history.csv",
     "reports/train/metrics.json",

@@ -337,7 +337,8 @@ def test_a_killed_training_resumes_and_ends_with_the_bits_of_an_uninterrupted_on
 ) -> None:
     project.edit("epochs: 2", "epochs: 12")
     project.run("mnist12k", "train")
-    uninterrupted = (project.root / "models/cnn.pt").read_bytes()
+    written = [project.root / path for path in ("models/cnn.pt", "models/epochs.npy")]
+    uninterrupted = [path.read_bytes() for path in written]
     with subprocess.Popen(
         ["mnist12k", "train"],
         cwd=project.root,
@@ -350,9 +351,10 @@ def test_a_killed_training_resumes_and_ends_with_the_bits_of_an_uninterrupted_on
             if line.startswith("epoch  3"):
                 break
         process.kill()
-    (project.root / "models/cnn.pt").unlink()
+    for path in written:
+        path.unlink()
     output = project.run("mnist12k", "train")
     assert "resuming an interrupted training after epoch" in output
     assert "epoch  1/12" not in output
-    assert (project.root / "models/cnn.pt").read_bytes() == uninterrupted
+    assert [path.read_bytes() for path in written] == uninterrupted
     assert len(project.table("reports/train/history.csv")) == 12

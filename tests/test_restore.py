@@ -205,11 +205,11 @@ def test_a_clone_without_the_model_restores_what_git_has_and_names_the_rest(
     before = outputs(project)
     for path in (".dvc/cache", "checkpoints"):
         shutil.rmtree(project.root / path)
-    for path in TRAINED[:2]:
+    for path in TRAINED[:3]:
         (project.root / path).unlink()
     output = diverge(project)
-    assert outputs(project) == [None, None, *before[2:]]
-    lost = "models/cnn.pt, reports/train/result.json"
+    assert outputs(project) == [None, None, None, *before[3:]]
+    lost = "models/cnn.pt, models/epochs.npy, reports/train/result.json"
     assert f"no copy of the previous {lost}; `dvc pull` restores" in output
 
 

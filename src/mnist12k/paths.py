@@ -11,6 +11,7 @@ LOCK = Path("requirements.lock")
 
 DATA = Path("data/mnist")
 MODEL = Path("models/cnn.pt")
+EPOCHS = Path("models/epochs.npy")
 ONNX_MODEL = Path("models/cnn.onnx")
 CHECKPOINTS = Path("checkpoints")
 BENCHMARKS = Path("benchmarks")

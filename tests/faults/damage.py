@@ -23,7 +23,7 @@ from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.settings import Train
 from mnist12k.outputs import RESULTS
 from mnist12k.params import load_params
-from mnist12k.paths import BEST_PARAMS, CHECKPOINTS, LOCK, MODEL, PIPELINE
+from mnist12k.paths import BEST_PARAMS, CHECKPOINTS, EPOCHS, LOCK, MODEL, PIPELINE
 from mnist12k.stages import train
 from mnist12k.stages.seeds import IDENTITIES
 
@@ -119,6 +119,7 @@ def readings() -> Iterator[Reading]:
         yield Reading("report", f"benchmarks/{name}", "error", LINES | FOLDER)
     for command in ("evaluate", "report", "publish", "export", "predict pictures"):
         yield Reading(command, str(MODEL), "error", DAMAGES | FOLDER | OVERWRITTEN)
+    yield Reading("report", str(EPOCHS), "warning", DAMAGES)
     for command, part in (
         *(("train", "train"), ("seeds", "train"), ("tune", "train")),
         *(("evaluate", "t10k"), ("report", "t10k")),
@@ -273,9 +274,9 @@ def _checkpoints(templates: Templates, folder: Path, draw: Random, count: int) -
     interrupted = cache(partial(interrupted_training, templates, folder / "interrupted"))
     damages = DAMAGES | OVERWRITTEN
     for name in draw.sample(sorted(damages), min(count, len(damages))):
-        place = draw.random()
-        check = partial(check_checkpoint, templates, interrupted, damages[name], place)
-        label = f"checkpoint {name} at {place:.3f}: mnist12k train"
+        place, suffix = draw.random(), draw.choice([".pt", ".npy"])
+        check = partial(check_checkpoint, templates, interrupted, damages[name], place, suffix)
+        label = f"checkpoint, {suffix}, {name} at {place:.3f}: mnist12k train"
         yield Case("damaged: checkpoints", label, check)
     for name in draw.sample(sorted(DAMAGES), min(count, 2)):
         check = partial(check_copies, templates, DAMAGES[name], draw.random())
@@ -305,6 +306,7 @@ def check_checkpoint(
     interrupted: Callable[[], Path],
     damage: Damage,
     place: float,
+    suffix: str,
     folder: Path,
 ) -> None:
     """Resume from a damaged checkpoint: it is named, and the training ends as without it."""
@@ -312,12 +314,14 @@ def check_checkpoint(
     shutil.copytree(interrupted(), root, symlinks=True)
     (checkpoint,) = root.glob(f"{CHECKPOINTS}/*/training.pt")
     with inside(root):
-        left = damage(checkpoint.read_bytes(), place)
+        part = checkpoint.with_suffix(suffix)
+        left = damage(part.read_bytes(), place)
         assert left is not None
-        checkpoint.write_bytes(left)
+        part.write_bytes(left)
         outcome = call(["train"])
     assert_ends(outcome, "repaired", str(checkpoint.relative_to(root)))
-    assert (root / MODEL).read_bytes() == (templates.trained / MODEL).read_bytes()
+    for output in (MODEL, EPOCHS):
+        assert (root / output).read_bytes() == (templates.trained / output).read_bytes()
 
 
 def check_copies(templates: Templates, damage: Damage, place: float, folder: Path) -> None:

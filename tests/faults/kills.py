@@ -85,7 +85,7 @@ def seeds_project(templates: Templates, root: Path) -> Project:
 
 
 PIPELINE = (
-    *("models/cnn.pt", "reports/train/*", "reports/backprop/*.csv", "reports/backprop/*.json"),
+    *("models/*", "reports/train/*", "reports/backprop/*.csv", "reports/backprop/*.json"),
     *("reports/backprop/*.png", "reports/evaluate/*"),
 )
 SCENARIOS = {

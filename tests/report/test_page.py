@@ -62,6 +62,8 @@ def test_an_accessibility_checker_reports_nothing(
 ) -> None:
     page = open_page(chromium, page_folder / PAGE, color_scheme=scheme, viewport=size)
     page.locator("[data-cell]").first.click()
+    page.locator("#teach").click()
+    page.wait_for_function("!lesson")
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     violations = Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
@@ -121,4 +123,5 @@ def test_seeds_and_search_are_shown_if_they_have_been_run(page: Page) -> None:
 def test_nothing_in_the_data_ends_its_script_element(page_folder: Path) -> None:
     text = (page_folder / PAGE).read_text(encoding="utf-8")
     data = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
-    assert set(json.loads(data)) == {"backprop", "network", "digits", "history", "trials"}
+    names = {"backprop", "network", "digits", "history", "lesson", "epochs", "trials"}
+    assert set(json.loads(data)) == names

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from mnist12k.cnn.checkpoint import Checkpoint
 from mnist12k.cnn.device import be_deterministic, device_name, pick_device, use_threads
 from mnist12k.cnn.fit import fit
 from mnist12k.cnn.history import Epoch
@@ -21,18 +20,19 @@ from mnist12k.errors import UserError
 from mnist12k.files import all_or_none, write_json
 from mnist12k.fingerprint import training_fingerprint
 from mnist12k.outputs import HISTORY, TRAIN_METRICS, TRAIN_RESULT, TrainResult
-from mnist12k.paths import CHECKPOINTS, DATA, MODEL
+from mnist12k.paths import CHECKPOINTS, DATA, EPOCHS, MODEL
 from mnist12k.restore import keep_copies, restore_finished, restored_on_failure
+from mnist12k.stages.epochs import CheckpointOfAllEpochs, write_rows
 from mnist12k.stages.live import shown_live, write_history
 from mnist12k.stages.progress import Progress
 from mnist12k.threads import sharing_cores
 
-OUTPUTS = (MODEL, TRAIN_RESULT, HISTORY, TRAIN_METRICS)
+OUTPUTS = (MODEL, EPOCHS, TRAIN_RESULT, HISTORY, TRAIN_METRICS)
 Tracked = Callable[[Train, bool], AbstractContextManager[Callable[[Epoch], None]]]
 
 
 def run(settings: Train, tracked: Tracked) -> None:
-    """Train; write the model, its history and its result.
+    """Train; write the model, the weights after every epoch, the history and the result.
 
     `tracked` gets whether the training resumes, is entered before the first epoch and left when
     every file is written; it yields the function that logs an epoch. An interrupted training
@@ -65,7 +65,7 @@ def _train(
 
     # On another device, or with another number of threads, the bits would differ.
     path = CHECKPOINTS / fingerprint / "training.pt"
-    checkpoint = Checkpoint(path, f"{fingerprint} on {device_name(device)}")
+    checkpoint = CheckpointOfAllEpochs(path, f"{fingerprint} on {device_name(device)}")
     if restore_finished("train", checkpoint.fingerprint):
         print("this training was finished; DVC was stopped before it recorded that")
         checkpoint.remove()
@@ -107,6 +107,7 @@ def _train(
         )
         with all_or_none():
             save_network(network, MODEL)
+            write_rows(EPOCHS, checkpoint.rows)
             write_history(history)
             write_json(TRAIN_RESULT, result)
         keep_copies("train", OUTPUTS, checkpoint.fingerprint)

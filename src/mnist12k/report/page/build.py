@@ -12,13 +12,15 @@ from mnist12k.backprop.settings import Backprop
 from mnist12k.cnn.architecture import Architecture
 from mnist12k.cnn.model_file import load_network
 from mnist12k.cnn.settings import Train
-from mnist12k.digits.dataset import load_test_digits
+from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
 from mnist12k.digits.settings import Fetch
 from mnist12k.files import read_json
 from mnist12k.fingerprint import git_state
 from mnist12k.paths import BENCHMARKS, DATA, MODEL
 from mnist12k.report.page import results
 from mnist12k.report.page.backprop import backprop_content, backprop_data
+from mnist12k.report.page.epochs import epochs_data
+from mnist12k.report.page.lesson import lesson_data
 from mnist12k.report.page.network import (
     digits_data,
     network_content,
@@ -42,7 +44,11 @@ def build(
     trained, evaluated = outputs.read_train_result(), outputs.read_evaluate_result()
     history = columns(outputs.read_history(trained))
     network = load_network(MODEL, torch.device("cpu"))
-    classes = network.architecture.classes
+    architecture = network.architecture
+    classes = architecture.classes
+    training, holdout = split(load_training_digits(DATA, architecture), train.validation_size)
+    lesson = lesson_data(training) if architecture.reads_digits else None
+    epochs = results.optional("epochs", lambda: epochs_data(network, holdout))
     predictions = outputs.read_predictions(evaluated, len(classes))
     metrics = read_json(outputs.BACKPROP_METRICS, outputs.BackpropMetrics)
     search = results.optional("search", results.search)
@@ -57,6 +63,8 @@ def build(
         "trained": trained,
         "evaluated": evaluated,
         "history": history,
+        "lesson": lesson,
+        "epochs": epochs,
         "confusion": results.confusion(predictions, classes),
         "calibration": results.calibration(predictions),
         "seeds": results.optional("seeds study", results.seeds),
@@ -67,11 +75,13 @@ def build(
     data = {
         "backprop": backprop_data(backprop, metrics, outputs.read_losses(), hill),
         "network": network_data(network),
-        "digits": digits_data(network, load_test_digits(DATA, network.architecture), predictions),
+        "digits": digits_data(network, load_test_digits(DATA, architecture), predictions),
         "history": history,
+        "lesson": lesson,
+        "epochs": epochs,
         "trials": search and search["trials"],
     }
-    return render(content, data, pad=network.architecture.reads_digits)
+    return render(content, data, pad=architecture.reads_digits)
 
 
 def _provenance(

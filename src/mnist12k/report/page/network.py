@@ -12,6 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mnist12k.cnn.architecture import Architecture, Block
+from mnist12k.cnn.ema import averaged_tensors
 from mnist12k.cnn.evaluate import predict
 from mnist12k.cnn.network import Network
 from mnist12k.digits.dataset import Digits
@@ -105,13 +106,17 @@ def _counted(count: int, noun: str) -> str:
 
 def network_data(network: Network) -> dict[str, Any]:
     """Return what the page's forward pass needs; weights are float32 in the state_dict's order."""
-    values = [value for value in network.state_dict().values() if value.is_floating_point()]
-    flat = np.concatenate([value.cpu().contiguous().numpy().ravel() for value in values])
     return {
         "epsilon": network.get_submodule("blocks.0.norm").eps,
         "architecture": network.architecture.model_dump(),
-        "weights": _base64(flat.astype("<f4")),
+        "weights": base64_text(flat_weights(network)),
     }
+
+
+def flat_weights(network: Network) -> NDArray[np.float32]:
+    """Return parameters and batch-norm statistics in one row, in the state_dict's order."""
+    values = averaged_tensors(network)
+    return np.concatenate([value.cpu().contiguous().numpy().ravel() for value in values])
 
 
 def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
     shown = cells.head(IMAGES).sort_index()
     position = pd.Series(range(len(shown)), shown.index)
     return {
-        "pixels": _base64(digits.images.numpy()[shown.index]),
+        "pixels": base64_text(digits.images.numpy()[shown.index]),
         "images": [
             {
                 "index": index,
@@ -147,5 +152,6 @@ def digits_data(network: Network, digits: Digits, predictions: pd.DataFrame) -> 
     }
 
 
-def _base64(array: NDArray[Any]) -> str:
+def base64_text(array: NDArray[Any]) -> str:
+    """Return the bytes of an array, for the function bytes() of network.js."""
     return base64.b64encode(array.tobytes()).decode()

@@ -15,6 +15,7 @@ STYLES = (
     "charts.css",
     "lab.css",
     "cnn.css",
+    "lesson.css",
     "evaluation.css",
     "print.css",
 )
@@ -32,8 +33,8 @@ LAB = (
     "lab.js",
     "walk.js",
 )
-NETWORK = ("network.js", "maps.js", "probe.js", "view.js", "occlusion.js")
-PAD = ("strokes.js", "pad.js")
+NETWORK = ("network.js", "maps.js", "probe.js", "view.js", "occlusion.js", "epochs.js")
+PAD = ("strokes.js", "pad.js", "small_network.js", "lesson.js")
 IMAGES = ("digits.js", "training.js", "paper.js")
 
 

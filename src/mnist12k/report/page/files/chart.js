@@ -31,9 +31,9 @@ function chart(holder, spec) {
   let positionX = () => 0;
   let place = () => null; // of a value on the y axis
   let height = 0;
-  if (slider) slider.max = spec.x.values.length - 1;
 
   function draw() {
+    if (slider) slider.max = spec.x.values.length - 1;
     const width = Math.max(280, picture.clientWidth);
     height = Math.min(360, Math.max(240, width * 0.5));
     const usable = (value) => value !== null && Number.isFinite(value) && (!spec.y.log || value > 0 || spec.y.floor > 0);

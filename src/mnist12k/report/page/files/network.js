@@ -5,8 +5,7 @@ function bytes(base64) {
 }
 
 // content.architecture is an Architecture of mnist12k/cnn/architecture.py.
-function readNetwork(content) {
-  const weights = new Float32Array(bytes(content.weights).buffer);
+function readNetwork(content, weights = new Float32Array(bytes(content.weights).buffer)) {
   const { blocks, head, side, classes, mean, deviation } = content.architecture;
   let offset = 0;
   const take = (count) => weights.subarray(offset, (offset += count));

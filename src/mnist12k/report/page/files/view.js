@@ -4,6 +4,7 @@ const inputCanvas = document.getElementById("network-input");
 const predictionOutput = document.getElementById("prediction");
 const note = document.getElementById("drawing-note");
 const bars = [...document.querySelectorAll("#bars li")];
+const followers = []; // functions of the pixels that are shown
 let pixelsShown = null;
 let clearPad = () => {}; // with a drawing pad, see pad.js
 let loadOntoPad = () => {};
@@ -25,5 +26,6 @@ function show(pixels) {
   predictionOutput.textContent = pixels ? network.classes[result.probabilities.indexOf(highest)] : "–";
   if (!pixels) result.maps.forEach((x) => x.values.fill(0));
   showMaps(result);
+  for (const follow of followers) follow(pixels);
   return result;
 }
