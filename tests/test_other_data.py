@@ -92,7 +92,9 @@ def test_the_page_has_its_classes_and_its_network_but_no_drawing_pad(
     assert problems == []
     assert page.locator("#pad").count() == 0
     assert page.locator("#bars li span:first-child").all_text_contents() == data.classes
-    assert page.locator(".matrix thead th").all_text_contents() == data.classes
+    for part in ("#evaluation", ".holdout"):
+        assert page.locator(f"{part} .matrix thead th").all_text_contents() == data.classes
+    assert page.locator("#lesson, a[href='#lesson']").count() == 0
     assert data.name in page.title()
     assert "MNIST" not in re.sub(r"(?i)mnist12k", "", page.locator("body").inner_text())
     logits = page.evaluate(
