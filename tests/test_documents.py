@@ -17,7 +17,9 @@ from ruamel.yaml import YAML
 from servers import free_port
 from tune_command import set_tune
 
+from mnist12k.cli import mnist12k
 from mnist12k.files import read_yaml
+from mnist12k.photos import PREPARATION
 
 pytestmark = [
     pytest.mark.slow,
@@ -112,3 +114,16 @@ def test_the_parameters_of_another_data_set_run_the_pipeline(
     classes = project.table("reports/evaluate/classes.csv")
     assert classes["class"].tolist() == fetch["classes"]
     assert classes["images"].sum() == TEST
+
+
+def test_the_preparation_of_pictures_is_described_in_the_same_words_everywhere() -> None:
+    finding, _, scaling = PREPARATION.partition(". ")
+    page = ROOT / "src/mnist12k/report/page/files/draw.html.j2"
+    texts = {
+        "serve.md": (ROOT / "docs/serve.md").read_text(encoding="utf-8"),
+        "predict --help": mnist12k.commands["predict"].help or "",
+        "page": page.read_text(encoding="utf-8"),
+    }
+    words = {name: " ".join(text.split()) for name, text in texts.items()}
+    assert [name for name, text in words.items() if scaling not in text] == []
+    assert [name for name, text in words.items() if finding not in text] == ["page"]
