@@ -20,6 +20,7 @@ from mnist12k.cnn.fit import fit
 from mnist12k.cnn.network import for_images, new_network
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import load_training_digits, split
+from mnist12k.errors import without_passwords
 from mnist12k.files import write_json, write_text
 from mnist12k.params import load_params
 
@@ -46,8 +47,9 @@ def processor() -> str:
 
 
 def command(script: str) -> str:
-    """Return the command that started this benchmark."""
-    return " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]])
+    """Return the command that started this benchmark, without a database's password."""
+    text = " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]])
+    return without_passwords(text)
 
 
 def training(recipe: str, network: str = "reference", **changes: object) -> Train:

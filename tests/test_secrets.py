@@ -1,5 +1,6 @@
 """No password or token that a user puts anywhere is printed or written to a file."""
 
+import importlib
 import re
 import shutil
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import tune_command
 from PIL import Image
-from project import SMALL, SMALL_SEEDS
+from project import ROOT, SMALL, SMALL_SEEDS
 from workspace import inside
 
 from mnist12k.cli import main, mnist12k
@@ -166,3 +167,11 @@ def test_every_command_that_reads_an_address_is_run_above() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     run_above = {name for name in mnist12k.commands if re.search(rf'"{name}"', text)}
     assert set(mnist12k.commands) <= run_above
+
+
+def test_the_command_of_a_benchmark_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    common = importlib.import_module("common")
+    monkeypatch.setattr("sys.argv", ["queue.py", f"postgresql://ann:{STEM}@127.0.0.1/studies"])
+    written = common.command("queue.py")
+    assert written == "python benchmarks/queue.py postgresql://ann:***@127.0.0.1/studies"
