@@ -28,6 +28,7 @@ from mnist12k.tracking.store import connect
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL to send to a group"),
 ]
 MAKE_REPRO = ("make", "-o", ".venv/.installed", "repro")  # -o: it is installed
@@ -80,10 +81,10 @@ def publishing(project: Project) -> Begun:
 @pytest.mark.parametrize(
     ("stage", "prepare"),
     [
-        pytest.param("fetch", fetching, marks=pytest.mark.long),
-        pytest.param("backprop", studying, marks=pytest.mark.long),
+        ("fetch", fetching),
+        ("backprop", studying),
         ("train", training),
-        pytest.param("evaluate", evaluating, marks=pytest.mark.long),
+        ("evaluate", evaluating),
     ],
 )
 def test_after_a_kill_in_a_stage_make_repro_leaves_one_complete_run(

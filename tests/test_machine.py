@@ -155,6 +155,7 @@ def assert_each_fails_in_one_line(errors: str, cause: str, commands: list[str]) 
         assert code == f"{command}: 2"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_full_disk_is_named_by_every_command_and_no_output_changes(
     results: Path, unshare: list[str], tmp_path: Path
@@ -171,6 +172,7 @@ def test_a_full_disk_is_named_by_every_command_and_no_output_changes(
     assert contents(folder / "small2") == contents(folder)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_read_only_workspace_is_named_by_every_command_and_pictures_are_classified(
     results: Path, unshare: list[str]

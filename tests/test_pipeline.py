@@ -169,6 +169,7 @@ def test_a_mistake_in_params_stops_dvc_before_any_output_is_touched(project: Pro
     assert "Running stage" not in project.run("dvc", "repro")
 
 
+@pytest.mark.long
 def test_an_experiment_is_one_experiment_in_dvc_and_one_run(project: Project) -> None:
     before = len(project.runs())
     project.run("dvc", "exp", "run", "-n", "short", "-S", "train.epochs=1")
@@ -290,6 +291,7 @@ def test_a_training_restored_from_dvcs_cache_is_one_complete_run_in_an_empty_sto
     assert "test/accuracy" in run.data.metrics
 
 
+@pytest.mark.long
 def test_a_lost_store_is_rebuilt_when_the_model_is_evaluated_again(project: Project) -> None:
     (project.root / "mlflow.db").unlink()
     project.run("mnist12k", "evaluate", cwd=project.root / "src")  # from any folder inside

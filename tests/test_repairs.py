@@ -98,6 +98,7 @@ def repository(template: Path, tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.usefixtures("repository")
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(end=st.integers(0, len(CONTENT) - 1))
+@pytest.mark.long
 def test_dvc_loads_a_lock_file_that_was_cut_anywhere(end: int) -> None:
     LOCK_FILE.write_bytes(CONTENT[:end])
     repaired = repair_lock_files()

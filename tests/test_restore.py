@@ -162,7 +162,6 @@ def diverge(project: Project) -> str:
     return project.run(*REPRO, code=255)
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_what_git_and_dvc_have_checked_out_is_restored(project: Project) -> None:
     before = outputs(project)

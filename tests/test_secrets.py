@@ -116,6 +116,7 @@ def run(
     return printed.out + printed.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store", STORES)
 def test_no_command_shows_or_writes_a_password_of_the_tracking_store(
     folder: Path,

@@ -37,6 +37,7 @@ def can_mount(folder: Path) -> bool:
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_full_disk_is_one_warning_per_stage_and_is_completed_later(
     tmp_path: Path, idx_folder: Path
