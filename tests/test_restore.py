@@ -163,6 +163,7 @@ def diverge(project: Project) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_git_and_dvc_have_checked_out_is_restored(project: Project) -> None:
     before = outputs(project)
     train_another(project)
@@ -175,6 +176,7 @@ def test_what_git_and_dvc_have_checked_out_is_restored(project: Project) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_training_without_dvc_is_restored(project: Project) -> None:
     before = outputs(project)
     project.edit("seed: 1\n", "seed: 2\n")
@@ -186,6 +188,7 @@ def test_a_training_without_dvc_is_restored(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_finished_before_dvc_was_killed_is_not_run_again(project: Project) -> None:
     lock = (project.root / "dvc.lock").read_bytes()
     train_another(project)
@@ -198,6 +201,7 @@ def test_a_training_that_finished_before_dvc_was_killed_is_not_run_again(project
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_clone_without_the_model_restores_what_git_has_and_names_the_rest(
     project: Project,
 ) -> None:
@@ -233,6 +237,7 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_is_still_running_is_not_begun_twice(project: Project) -> None:
     before = outputs(project)
     project.edit("epochs: 2", "epochs: 500")
