@@ -34,7 +34,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .PHONY: help install repro tune ui screenshots test test-all fast summary faults check format lock clean
 
 help:  ## List these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
 
 install: $(INSTALLED)  ## Install what running needs
 

@@ -109,21 +109,24 @@ def on_squares(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return 0.9 - np.maximum(0.7 * ink, 0.2 * squares)
 
 
+def around(ink: np.ndarray, margins: np.ndarray) -> tuple[slice, slice]:
+    """Return the ink's rows and columns, with margins at its top, bottom, left and right."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = margins
+    return np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
+
+
 def on_a_patch(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A piece of grey paper with the digit, pasted on white."""
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    top, bottom, left, right = random.integers(2, 20, 4)
     picture = np.ones_like(ink)
-    patch = np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
-    picture[patch] = 0.8
+    picture[around(ink, random.integers(2, 20, 4))] = 0.8
     return picture - 0.6 * ink
 
 
 def blurred_to_the_rim(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Out of focus, and cropped so closely that the ink touches the rim."""
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     blurred = gaussian_filter(0.9 - 0.7 * ink, 3) + random.normal(0, 0.01, ink.shape)
-    cropped: np.ndarray = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cropped: np.ndarray = blurred[around(ink, np.array([0, 1, 0, 1]))]
     return cropped
 
 
@@ -143,11 +146,8 @@ def half_in_shadow(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def in_a_rectangle(ink: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """White ink on a black rectangle, on white."""
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    top, bottom, left, right = random.integers(10, 30, 4)
     picture = np.ones_like(ink)
-    patch = np.s_[rows[0] - top : rows[-1] + bottom, columns[0] - left : columns[-1] + right]
-    picture[patch] = 0
+    picture[around(ink, random.integers(10, 30, 4))] = 0
     np.maximum(picture, ink, out=picture)
     return picture
 

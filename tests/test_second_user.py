@@ -97,7 +97,7 @@ def test_a_clone_pulls_from_another_users_cache_as_the_page_says(
 ) -> None:
     page = (ROOT / "docs/share-results.md").read_text(encoding="utf-8")
     (commands,) = re.findall(r"needs a second user -->\n```sh\n(.*?)```", page, re.DOTALL)
-    script = commands.replace("/home/ann/mnist12k", str(theirs.root))
+    script = commands.replace("~ann/mnist12k", str(theirs.root))
     assert script.count(str(theirs.root)) == 3
     home = place / "home"
     mine = Project(home / "mnist12k")

@@ -129,7 +129,7 @@ def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
     """
     smooth = ndimage.gaussian_filter(grey, 0.004 * span, mode="nearest")
     size = max(3, round(WIDEST * span))
-    # The outermost pixels go on outside, so that a strip along the border is wide.
+    # The outermost pixels are repeated outside, so that a strip along the border is wide.
     padded, inner = np.pad(smooth, size, mode="edge"), np.s_[size:-size, size:-size]
     closed = ndimage.grey_closing(padded, size)[inner]
     opened = ndimage.grey_opening(padded, size)[inner]

@@ -40,8 +40,8 @@ class UnreportedTrial(optuna.Trial):
 def front_table(study: optuna.Study) -> pd.DataFrame:
     """Return one row per complete trial: its number, its objectives, whether it is on the front.
 
-    On the Pareto front is what no other trial beats in one objective and equals in the other. The
-    rows are sorted by the second objective; a study of one objective has none.
+    On the Pareto front is every trial that no other one beats in one objective without being worse
+    in the other. The rows are sorted by the second objective; a study of one objective has none.
     """
     if len(study.directions) == 1:
         return pd.DataFrame()
