@@ -15,7 +15,7 @@ from mnist12k.errors import UserError
 from mnist12k.photos.prepare import prepare
 
 # Below this probability a digit is unsure: the threshold of `python benchmarks/unsure.py`.
-UNSURE = 0.89
+UNSURE = 0.9
 # Ink wider than high may be two digits that touch each other, and needs more.
 UNSURE_IF_WIDE = 0.99
 FALSE_ALARMS = 0.01  # at most this fraction of the correctly read digits may be unsure

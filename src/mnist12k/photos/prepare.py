@@ -20,14 +20,13 @@ WIDEST, BRIDGE, LEAST_EXTENT = 0.4, 0.03, 0.03
 NOISE = 5.0  # ink differs from the background by more standard deviations than this
 LEAST_CONTRAST = 0.06  # of ink, as a fraction of the range from black to white
 SPECK = 0.04  # pieces smaller than this fraction of most ink's pieces are dirt
-# Between pieces of one digit, as fractions of its height: any two, and a small one and its digit.
-GAP, REACH = 0.1, 0.3
-SMALL = 0.4  # pieces of less than this fraction of a digit's height are no digit
+# As fractions of a digit's height: the gap between two of its pieces; the height below which a
+# piece is no digit by itself, and how far it may be from its digit.
+GAP, SMALL, REACH = 0.1, 0.4, 0.5
 WIDEST_DIGIT = 2.0  # wider ink, relative to its height, is more than a digit
-# A patch of paper is more solid than this, and its rim, of this width as a fraction of the longer
-# side, than that.
-SOLID, RIM, SOLID_RIM = 0.6, 0.04, 0.9
-TOUCHING = ndimage.generate_binary_structure(2, 2)
+SOLID = 0.75  # a patch of paper fills more than this fraction of its bounding box
+RIM = 0.04  # the width of the patch's soft edge, as a fraction of its longer side
+CROSS, SQUARE = (ndimage.generate_binary_structure(2, reach) for reach in (1, 2))
 
 
 class Ink(NamedTuple):
@@ -83,42 +82,31 @@ def find_digits(grey: Grey, span: int) -> list[Ink]:
         raise UserError("the picture is empty")
     # A weak bridge joins a digit's parts, but does not lead to the lines of squared paper.
     steps = max(2, round(BRIDGE * span))
-    bridged = ndimage.binary_dilation(certain, TOUCHING, steps, strength > max(floor, level / 4))
-    ink = ndimage.binary_propagation(bridged, TOUCHING, strength > max(floor, level / 2))
-    digits = _digits(ink, span)
+    bridged = ndimage.binary_dilation(certain, SQUARE, steps, strength > max(floor, level / 4))
+    ink = ndimage.binary_propagation(bridged, SQUARE, strength > max(floor, level / 2))
     # A stroke's soft edge belongs to it.
-    near = max(1, round(span / 100))
-    inks = []
-    for number, box in enumerate(ndimage.find_objects(digits), 1):
-        if box is None or max(side.stop - side.start for side in box) < LEAST_EXTENT * span:
-            continue
-        top, left = (max(0, side.start - near) for side in box)
-        window = np.s_[top : box[0].stop + near, left : box[1].stop + near]
-        around = ndimage.binary_dilation(digits[window] == number, iterations=near)
-        amount = np.where(around, np.clip(strength[window] / full, 0, 1), 0).astype(np.float32)
-        amount, (down, right) = _cropped(amount, max(0.1, floor / full))
-        inks.append(Ink(amount, top + down, left + right))
+    edge = ndimage.iterate_structure(CROSS, max(1, round(span / 100)))
+    digits = ndimage.grey_dilation(_digits(ink, span), footprint=edge)
+    digits[strength <= max(0.1 * full, floor)] = 0
+    amount = np.clip(strength / full, 0, 1)
+    inks = [
+        Ink(np.where(digits[box] == number, amount[box], 0), box[0].start, box[1].start)
+        for number, box in enumerate(ndimage.find_objects(digits), 1)
+        if box and max(side.stop - side.start for side in box) >= LEAST_EXTENT * span
+    ]
     if not inks:
         raise UserError("the picture is empty")
     return inks
 
 
 def _patch(grey: Grey, ink: Ink) -> Grey | None:
-    """Return the inside of ink that is a solid rectangle, as paper on a table, else nothing.
-
-    One side may be broken, where the rectangle leaves the picture.
-    """
-    amount, longer = ink.amount, max(ink.amount.shape)
-    rim = max(1, round(RIM * longer))
-    sides = (amount[:rim], amount[-rim:], amount.T[:rim], amount.T[-rim:])
-    is_patch = (
-        min(amount.shape) > WIDEST * longer  # else it is a digit 1
-        and amount.mean() > SOLID
-        and sum(side.max(axis=0).mean() > SOLID_RIM for side in sides) >= 3
-    )
-    top, left = ink.top + rim, ink.left + rim
-    height, width = (side - 2 * rim for side in amount.shape)
-    return grey[top : top + height, left : left + width] if is_patch else None
+    """Return the inside of ink that is a solid rectangle, as paper on a table, else None."""
+    height, width = ink.amount.shape
+    is_narrow = min(height, width) < max(BOX, WIDEST * max(height, width))  # as a digit 1
+    if is_narrow or ink.amount.mean() < SOLID:
+        return None
+    rim = max(1, round(RIM * max(height, width)))
+    return grey[ink.top :, ink.left :][rim : height - rim, rim : width - rim]
 
 
 def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
@@ -131,23 +119,18 @@ def _contrast(grey: Grey, span: int) -> tuple[Grey, float]:
     size = max(3, round(WIDEST * span))
     # The outermost pixels are repeated outside, so that a strip along the border is wide.
     padded, inner = np.pad(smooth, size, mode="edge"), np.s_[size:-size, size:-size]
-    closed = ndimage.grey_closing(padded, size)[inner]
-    opened = ndimage.grey_opening(padded, size)[inner]
-    is_dark = _variation(closed) < _variation(opened)
-    strength = closed - smooth if is_dark else smooth - opened
-    noise = max(_spread(np.diff(smooth, axis=axis)) for axis in (0, 1)) / np.sqrt(2)
+    backgrounds = [way(padded, size)[inner] for way in (ndimage.grey_closing, ndimage.grey_opening)]
+    strength = np.abs(smooth - min(backgrounds, key=lambda values: _steps(values).sum()))
+    # Of normal noise: the median step between neighbours is 0.95 standard deviations.
+    noise = float(np.median(_steps(smooth), axis=(1, 2)).max()) / 0.954
     # What noise adds; ink that covers most of the picture is no noise.
     bias = min(float(np.median(strength)), max(NOISE * noise, LEAST_CONTRAST))
     return strength - bias, noise
 
 
-def _variation(values: Grey) -> float:
-    return sum(float(np.abs(np.diff(values, axis=axis)).sum()) for axis in (0, 1))
-
-
-def _spread(values: Grey) -> float:
-    """Estimate a standard deviation from the median absolute deviation, robust to outliers."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+def _steps(values: Grey) -> Grey:
+    """Return the size of the step from each pixel to the next, down and across: (2, h, w)."""
+    return np.abs([ndimage.correlate1d(values, [-1, 1], axis) for axis in (0, 1)])
 
 
 def otsu(values: Grey, lowest: float) -> float:
@@ -165,7 +148,7 @@ def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
     Pieces with small gaps between them are one digit, and so are a small piece and the digit
     nearest to it. Gaps are measured by the height of what has been joined so far.
     """
-    pieces: NDArray[np.intp] = ndimage.label(ink, TOUCHING)[0]
+    pieces: NDArray[np.intp] = ndimage.label(ink, SQUARE)[0]
     pieces[(_heights(pieces) > span)[pieces]] = 0
     sizes = np.bincount(pieces.ravel())
     ink = pieces > 0
@@ -173,19 +156,15 @@ def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
         return pieces
     ink &= (sizes >= SPECK * np.median(sizes[pieces[ink]]))[pieces]
     distance = ndimage.distance_transform_edt(~ink)
-    height, joined = 0.0, 1.0
-    while joined > height:
-        height = joined
-        groups = ndimage.label(distance <= GAP / 2 * height, TOUCHING)[0] * ink
+    height = 0.0
+    for _ in range(3):  # a digit in many pieces is soon as high as it is
+        groups = ndimage.label(distance <= GAP / 2 * height, SQUARE)[0] * ink
         heights = _heights(groups)
-        joined = float(np.median(heights[groups[ink]]))  # of pixels: most are in digits
-    numbers = np.where(heights >= SMALL * height, np.arange(len(heights)), 0)
-    small = np.flatnonzero(numbers == 0)[1:]
-    distance, nearest = ndimage.distance_transform_edt(numbers[groups] == 0, return_indices=True)
-    for number, at in zip(small, ndimage.minimum_position(distance, groups, small), strict=True):
-        if distance[at] <= REACH * height:
-            numbers[number] = groups[tuple(nearest[(slice(None), *at)])]
-    digits: NDArray[np.intp] = numbers[groups]
+        height = float(np.median(heights[groups[ink]]))  # of pixels: most are in digits
+    large = (heights >= SMALL * height)[groups] & ink
+    distance, nearest = ndimage.distance_transform_edt(~large, return_indices=True)
+    near = ink & (distance <= REACH * height)
+    digits: NDArray[np.intp] = np.where(near, groups[tuple(nearest)], 0)
     return digits
 
 
@@ -194,10 +173,3 @@ def _heights(numbered: NDArray[np.intp]) -> NDArray[np.intp]:
     boxes = ndimage.find_objects(numbered)
     heights: NDArray[np.intp] = np.array([0, *(rows.stop - rows.start for rows, _ in boxes)])
     return heights
-
-
-def _cropped(values: Grey, above: float) -> tuple[Grey, tuple[int, int]]:
-    """Crop to the values above a level; return also the first row and column kept."""
-    rows, columns = (np.flatnonzero((values > above).any(axis=axis)) for axis in (1, 0))
-    kept = values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return kept, (int(rows[0]), int(columns[0]))

@@ -2,12 +2,13 @@
 
 import stat
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist12k.errors import UserError
 
@@ -15,25 +16,16 @@ Grey = NDArray[np.float32]
 
 WORKING_SIDE = 256  # pixels of the longer side while a digit is located
 # What scanners and cameras write. Others would start programs (EPS) or are not pictures.
-FORMATS = ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM"]
-# Formats that need something else, by the brands that their files begin with.
-BRANDS = {
-    b"avif": "AVIF", b"avis": "AVIF",
-    **dict.fromkeys([b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"], "HEIC"),
-}  # fmt: skip
-MISSING = {
-    "AVIF": "an AVIF picture: this build of Pillow does not read it",
-    "HEIC": "a HEIC picture: to read it, pip install '.[photos]'",
-}
-if features.check("avif"):
-    FORMATS.append("AVIF")
-try:
+FORMATS = ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF"]
+with suppress(ImportError):
     from pillow_heif import register_heif_opener
-except ImportError:
-    pass
-else:
+
     register_heif_opener()
     FORMATS.append("HEIF")
+# Why a file is not read whose format, after its size, is `ftyp` and begins with these letters.
+HEIC = "a HEIC picture: to read it, pip install '.[photos]'"
+UNREAD = {b"avi": "an AVIF picture: this build of Pillow does not read it"}
+UNREAD |= dict.fromkeys([b"hei", b"hev", b"mif", b"msf"], HEIC)
 
 
 def read_grey(source: Path | bytes) -> Grey:
@@ -64,8 +56,7 @@ def read_picture(source: Path | bytes, side: int | None = None) -> Image.Image:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise UserError(f"too large: at most {limit:.0f} megapixels are read") from error
     except UnidentifiedImageError as error:
-        supported = f"not a picture in a supported format ({', '.join(FORMATS)})"
-        raise UserError(MISSING.get(_brand(source), supported)) from error
+        raise UserError(_why_unread(source)) from error
     except MemoryError as error:
         raise UserError("too large for this machine's memory") from error
     except Exception as error:  # Pillow raises whatever a broken file leads to
@@ -80,35 +71,33 @@ def grey_levels(image: Image.Image, side: int) -> Grey:
     brightness.
     """
     if image.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        image = Image.fromarray(np.nan_to_num(np.asarray(image, dtype=np.float32)))
+    else:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
+    values = np.asarray(image, dtype=np.float32)
+    if image.mode == "F":
         low, high = min(0, values.min()), values.max()  # cameras use 12 or 14 of 16 bits
-        values = (values - np.float32(low)) / np.float32(max(high - low, 1e-9))
-        return np.asarray(_small(Image.fromarray(values), side), dtype=np.float32)
-    mode = "RGBA" if image.has_transparency_data else "RGB"
-    colours = np.asarray(_small(image.convert(mode), side), dtype=np.float32) / np.float32(255)
-    return _strongest(_on_a_background(colours) if mode == "RGBA" else colours)
+        scaled: Grey = (values - low) / max(high - low, np.float32(1e-9))
+        return scaled
+    colours = values / np.float32(255)
+    return _strongest(_on_a_background(colours) if image.mode == "RGBA" else colours)
 
 
-def _brand(source: Path | bytes) -> str:
-    """Return the format that a file's first bytes name, if it is one of BRANDS, else nothing."""
+def _why_unread(source: Path | bytes) -> str:
+    """Return why a file that Pillow does not recognise cannot be read."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             source = file.read(12)
-    return BRANDS.get(source[8:12], "") if source[4:8] == b"ftyp" else ""
-
-
-def _small(image: Image.Image, side: int) -> Image.Image:
-    image.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
-    return image
+    supported = f"not a picture in a supported format ({', '.join(FORMATS)})"
+    return UNREAD.get(source[8:11], supported) if source[4:8] == b"ftyp" else supported
 
 
 def _strongest(colours: Grey) -> Grey:
     """Project (h, w, 3) on its first principal component, in units of the range of one channel."""
-    points = colours.reshape(-1, 3)
-    _, vectors = np.linalg.eigh(np.cov(points.T.astype(np.float64), bias=True) + 1e-9)
-    weights = vectors[:, -1] / np.abs(vectors[:, -1]).sum()
-    if weights.sum() < 0:
-        weights = -weights
+    covariance = np.cov(colours.reshape(-1, 3).T.astype(np.float64), bias=True) + 1e-9
+    weights = np.linalg.eigh(covariance).eigenvectors[:, -1]
+    weights *= (1 if weights.sum() > 0 else -1) / np.abs(weights).sum()
     projected: Grey = (colours @ weights - np.minimum(weights, 0).sum()).astype(np.float32)
     return projected
 
