@@ -158,6 +158,16 @@ def test_of_any_shape_a_picture_is_prepared_or_refused_in_a_line(shape: tuple[in
                 assert prepare(read_grey(content)).shape == (28, 28)
 
 
+@pytest.mark.parametrize("side", [12, 28, 60])
+def test_a_solid_rectangle_of_any_size_is_prepared_or_refused_in_a_line(side: int) -> None:
+    for height in range(1, side - 1):
+        for width in (height, height // 2 + 1):
+            grey = np.ones((side, side), dtype=np.float32)
+            grey[1 : 1 + height, 1 : 1 + width] = 0
+            with contextlib.suppress(UserError):
+                assert prepare(grey).shape == (28, 28)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
