@@ -121,8 +121,9 @@ def seeds() -> None:
     """Train networks from many seeds.
 
     Shows the spread of the test accuracy of the networks and recipes in the section seeds of
-    params.yaml, and the differences of the networks to the first one. Runs for hours, one thread
-    per training, by the queue and the workers of the section tune; an interrupted run resumes.
+    params.yaml, and the differences of the networks to the first one. Runs for hours on a CPU, one
+    thread per training, by the queue and the workers of the section tune; an interrupted run
+    resumes.
     """
     from mnist12k.stages.seeds import run
 

@@ -135,9 +135,12 @@ class Params(Section):
         return self._search()
 
     def seeds_search(self) -> SearchSettings:
-        """Return where `mnist12k seeds` has its queue and workers: where a search has, on CPUs."""
-        search = self._search()
-        return search._replace(train=search.train.model_copy(update={"device": "cpu"}))
+        """Return where `mnist12k seeds` has its queue and workers: where a search has."""
+        search, own = self._search(), self.seeds
+        return search._replace(
+            tune=search.tune.model_copy(update={"together": own.together}),
+            train=search.train.model_copy(update={"device": own.device}),
+        )
 
     def _search(self) -> SearchSettings:
         start = self.recipes[self.tune.recipe]

@@ -9,8 +9,12 @@ from scipy.stats import binomtest, ttest_rel
 
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.settings import RAW
+from mnist12k.errors import UserError
 from mnist12k.files import read_json
 from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummaries, SeedsSummary, read_results
+from mnist12k.paths import store_root
+from mnist12k.search.given import given_results, open_given, queue_given
+from mnist12k.search.storage import JOURNAL
 from mnist12k.stages import seeds
 from mnist12k.stages.settings import Seeds
 
@@ -31,7 +35,7 @@ def study(tmp_path: Path, idx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "data/mnist" / RAW).parent.mkdir(parents=True)
     (tmp_path / "data/mnist" / RAW).symlink_to(idx_folder, target_is_directory=True)
     pairs = {"reference": ("fast", "reference"), "resnet": ("fast",)}
-    return Seeds(recipes=pairs, count=2, validation_size=100)
+    return Seeds(recipes=pairs, count=2, validation_size=100, device="cpu", together=1)
 
 
 def results_of(*accuracies: float, recipe: str = "best", network: str = "reference") -> Any:
@@ -81,6 +85,51 @@ def test_a_run_trains_only_what_is_missing(study: Seeds, capfd: pytest.CaptureFi
     difference = summaries["resnet"]["fast"].difference
     assert difference is not None
     assert difference.seeds == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("study", "one_thread")
+def test_trainings_as_one_end_where_each_one_would_alone() -> None:
+    pairs = [LOADED.training("reference", "fast"), LOADED.training("resnet", "fast")]
+    changes = {"epochs": 1, "device": "cpu", "validation_size": 100}
+    todo = [
+        pair.model_copy(update=changes | {"seed": seed}) for pair in pairs for seed in (1, 2, 3)
+    ]
+
+    def work(together: int) -> list[seeds.Result]:
+        (store_root() / JOURNAL).unlink(missing_ok=True)
+        search = SEARCH._replace(tune=SEARCH.tune.model_copy(update={"together": together}))
+        study = open_given(search, seeds.SEEDS)
+        queue_given(study, todo)
+        seeds.work_seeds(search, study.study_name)
+        return [seeds.Result(*values) for values in given_results(study, todo)]
+
+    alone = work(1)
+    assert [(result.network, result.seed) for result in alone] == [
+        (network, seed) for network in ("reference", "resnet") for seed in (1, 2, 3)
+    ]
+    for one, other in zip(alone, work(4), strict=True):  # 3 + 1 as one, then 2
+        assert one._replace(test_accuracy=0, validation_accuracy=0, seconds=0) == other._replace(
+            test_accuracy=0, validation_accuracy=0, seconds=0
+        )
+        assert one.test_accuracy == pytest.approx(other.test_accuracy, abs=0.03)
+        assert one.validation_accuracy == pytest.approx(other.validation_accuracy, abs=0.03)
+
+
+@pytest.mark.usefixtures("study")
+def test_a_training_that_diverges_among_others_stops_them_with_one_line() -> None:
+    fast = LOADED.training("reference", "fast")
+    changes = {"epochs": 1, "device": "cpu", "validation_size": 100, "learning_rate": 1e30}
+    two = [fast.model_copy(update=changes | {"seed": seed}) for seed in (1, 2)]
+    with pytest.raises(UserError, match=r"^the loss is .* in epoch 1 .*: training stopped"):
+        seeds.train_all(two)
+
+
+def test_the_device_is_part_of_what_identifies_results_unless_it_is_the_cpu() -> None:
+    cpu = BEST.model_copy(update={"device": "cpu"})
+    cuda = BEST.model_copy(update={"device": "cuda"})
+    assert seeds.identities([cpu]) != seeds.identities([cuda])
+    assert "device" not in seeds.identities([cpu])["reference"]["best"]
 
 
 def test_a_summary_has_the_mean_and_its_interval() -> None:
@@ -139,7 +188,7 @@ def test_the_committed_results_are_of_the_networks_and_recipes_in_params(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    own = {"validation_size": LOADED.seeds.validation_size}
+    own = {"validation_size": LOADED.seeds.validation_size, "device": LOADED.seeds.device}
     pairs = [LOADED.training(*pair).model_copy(update=own) for pair in LOADED.seeds.pairs()]
     assert len(seeds.earlier_results(pairs)) == len(read_results())
 

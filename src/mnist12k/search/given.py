@@ -1,19 +1,20 @@
 """Given trainings: a study without a sampler, whose queue the workers of a search empty."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import optuna
 import torch
+from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.cnn.settings import Train
 from mnist12k.processes import register_process
 from mnist12k.search.digest import data_and_code, digest_of
-from mnist12k.search.queue import PROCESS, enqueue, finished
+from mnist12k.search.queue import PROCESS, enqueue, finished, queued
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import join_study, open_named_study
-from mnist12k.search.trial import NotQueued
 from mnist12k.search.worker import run_queued
 
 # User attributes of a trial: the training, and what became of it.
@@ -57,21 +58,46 @@ def given_result(trial: FrozenTrial) -> Any:
 
 
 def work_given(
-    settings: SearchSettings, name: str, train: Callable[[Train], tuple[float, Any]]
+    settings: SearchSettings,
+    name: str,
+    train: Callable[[Sequence[Train]], Sequence[tuple[float, Any]]],
 ) -> None:
-    """Run the queued trainings of the study of this name, each on one thread.
+    """Run the queued trainings of the study of this name, up to `tune.together` at once.
 
-    `train` returns the trial's value, and what `given_results` is to return, in JSON's types.
+    `train` returns for each its trial's value, and what `given_results` is to return, in JSON's
+    types. On a CPU it computes on one thread.
     """
     torch.set_num_threads(1)
     study = join_study(settings, name)
 
-    def objective(trial: optuna.Trial) -> float:
-        if TRAINING not in trial.user_attrs:
-            raise NotQueued
-        trial.set_user_attr(PROCESS, register_process())
-        value, result = train(Train.model_validate(trial.user_attrs[TRAINING]))
-        trial.set_user_attr(RESULT, result)
-        return value
+    def run_next() -> None:
+        trials = take_queued(study, settings.tune.together)
+        trainings = [Train.model_validate(trial.user_attrs[TRAINING]) for trial in trials]
+        try:
+            with ExitStack() as stack:
+                for trial in trials:
+                    heartbeat = get_heartbeat_thread(trial._trial_id, study._storage)
+                    stack.enter_context(heartbeat)  # type: ignore[arg-type]
+                results = train(trainings)
+        except (Exception, KeyboardInterrupt):
+            for trial in trials:
+                study.tell(trial, state=TrialState.FAIL)
+            raise
+        for trial, (value, result) in zip(trials, results, strict=True):
+            trial.set_user_attr(RESULT, result)
+            study.tell(trial, value)
 
-    run_queued(study, lambda: study.optimize(objective, n_trials=1, catch=(NotQueued,)))
+    run_queued(study, run_next)
+
+
+def take_queued(study: optuna.Study, most: int) -> list[optuna.Trial]:
+    """Take up to so many trainings from the queue; none if other workers have been faster."""
+    trials: list[optuna.Trial] = []
+    while queued(study) and len(trials) < most:
+        trial = study.ask()
+        if TRAINING not in trial.user_attrs:  # the queue was empty, and Optuna created one
+            study.tell(trial, state=TrialState.FAIL)
+            break
+        trial.set_user_attr(PROCESS, register_process())
+        trials.append(trial)
+    return trials

@@ -3,16 +3,19 @@
 Scores the test images after every choice has been made, to report and for nothing else.
 """
 
+import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
+from mnist12k.cnn.device import pick_device
 from mnist12k.cnn.evaluate import evaluate
-from mnist12k.cnn.fit import fit
+from mnist12k.cnn.fit import fit, require_finite
+from mnist12k.cnn.history import Epoch
 from mnist12k.cnn.network import Network, for_images, new_network
 from mnist12k.cnn.settings import Recipe, Train
 from mnist12k.digits.dataset import load_test_digits, load_training_digits, split
@@ -30,6 +33,7 @@ from mnist12k.paths import DATA, SEEDS_REPORTS
 from mnist12k.report.figures.model_summary import trace
 from mnist12k.report.figures.seeds import draw_seeds
 from mnist12k.search.coordinator import coordinating
+from mnist12k.search.fused import fit_fused
 from mnist12k.search.given import (
     given_result,
     given_results,
@@ -55,7 +59,8 @@ Identities = dict[str, dict[str, dict[str, Any]]]  # by network, then by recipe
 class Result(NamedTuple):
     """One training: accuracies in [0, 1], None for validation without a hold-out set.
 
-    `seconds` are those of its one thread on the processor, without what it waited.
+    `seconds` are those of its one thread on the processor, without what it waited; on a GPU, its
+    equal part of the time that the trainings of one program took.
     """
 
     network: str
@@ -68,14 +73,15 @@ class Result(NamedTuple):
 
 
 def run(settings: Seeds, search: SearchSettings, trainings: Sequence[Train]) -> None:
-    """Train every network by every recipe from every seed, one thread each, on all cores.
+    """Train every network by every recipe from every seed: on CPUs one thread each, on all cores.
 
     `trainings` are those of `settings.pairs()`; `search` says where the queue and the workers are.
     Each result is written to results.csv, with summary and figure, as soon as it is there. A later
     run trains only what is missing; results of a network or a recipe that has changed are dropped.
     """
+    device = pick_device(settings.device, "seeds.device").type
     trainings = [
-        each.model_copy(update={"device": "cpu", "validation_size": settings.validation_size})
+        each.model_copy(update={"device": device, "validation_size": settings.validation_size})
         for each in trainings
     ]
     results = earlier_results(trainings)
@@ -126,11 +132,16 @@ def result_line(result: Result) -> str:
 
 
 def identities(trainings: Sequence[Train]) -> Identities:
-    """Return what decides the results of each network and recipe, but for data and code."""
+    """Return what decides the results of each network and recipe, but for data and code.
+
+    The device is part of it unless it is the CPU.
+    """
     found: Identities = {}
     for each in trainings:
         names = {*Recipe.model_fields, "validation_size"}
         own = each.model_dump(mode="json", include=names, exclude_defaults=True)
+        if each.device != "cpu":
+            own["device"] = each.device
         architecture = each.architecture.model_dump(mode="json", exclude_defaults=True)
         found.setdefault(each.network, {})[each.recipe] = own | {"network": architecture}
     return found
@@ -169,33 +180,52 @@ def help_seeds(search: SearchSettings) -> None:
 
 def work_seeds(settings: SearchSettings, name: str) -> None:
     """Run the queued trainings of the study of this name."""
-    work_given(settings, name, scored)
+    work_given(settings, name, train_all)
 
 
-def scored(settings: Train) -> tuple[float, Result]:
-    """Train once; return the error rate, which Optuna's tools show, and the result."""
-    result = train_once(settings)
-    return 1 - result.test_accuracy, result
+def train_all(trainings: Sequence[Train]) -> list[tuple[float, Result]]:
+    """Train those that differ only in their seeds as one, and evaluate on the test images.
+
+    Returns each one's error rate, which Optuna's tools show, and its result.
+    """
+    results: list[Result] = []
+    for _, group in itertools.groupby(trainings, lambda each: each.model_copy(update={"seed": 0})):
+        results += train_seeds([*group])
+    return [(1 - result.test_accuracy, result) for result in results]
 
 
-def train_once(settings: Train) -> Result:
-    """Train on one thread, and evaluate on the test images."""
-    torch.set_num_threads(1)
-    digits = load_training_digits(DATA, settings.architecture)
-    settings = for_images(settings, digits.images)
-    network = new_network(settings, torch.device(settings.device))
-    started = time.process_time()  # what else runs on the machine does not count
-    history = fit(network, *split(digits, settings.validation_size), settings)
-    seconds = time.process_time() - started
-    return Result(
-        settings.network,
-        settings.recipe,
-        settings.seed,
-        settings.epochs,
-        history[-1].validation_accuracy,
-        round(evaluate(network, load_test_digits(DATA, settings.architecture)).accuracy, 6),
-        round(seconds, 3),
-    )
+def train_seeds(trainings: Sequence[Train]) -> Iterator[Result]:
+    """Train one network by one recipe from several seeds; yield the results."""
+    first = trainings[0]
+    device = pick_device(first.device, "seeds.device")
+    digits = load_training_digits(DATA, first.architecture)
+    trainings = [for_images(each, digits.images) for each in trainings]
+    networks = [new_network(each, device) for each in trainings]
+    parts = split(digits, first.validation_size)
+    # On a CPU, what else runs on the machine does not count.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    started = clock()
+    if len(trainings) == 1:
+        histories = [fit(networks[0], *parts, trainings[0])]
+    else:
+        histories = fit_fused(networks, *parts, trainings, stop_if_diverged)
+    seconds = (clock() - started) / len(trainings)
+    test_digits = load_test_digits(DATA, first.architecture).to(device)
+    for each, network, history in zip(trainings, networks, histories, strict=True):
+        yield Result(
+            each.network,
+            each.recipe,
+            each.seed,
+            each.epochs,
+            history[-1].validation_accuracy,
+            round(evaluate(network, test_digits).accuracy, 6),
+            round(seconds, 3),
+        )
+
+
+def stop_if_diverged(_model: int, epoch: Epoch) -> None:
+    """Raise UserError at the end of an epoch whose loss is not finite, as `fit` does."""
+    require_finite(torch.tensor(epoch.train_loss), epoch.epoch, epoch.learning_rate)
 
 
 def summarise(results: pd.DataFrame, trainings: Sequence[Train], images: int) -> None:

@@ -23,6 +23,8 @@ class Seeds(Section):
 
     recipes: Annotated[dict[str, Names], Field(min_length=1)]  # by network
     count: int = Field(ge=2, le=10_000)
+    device: str = Field(min_length=1)
+    together: int = Field(ge=1, le=10_000)  # trainings per worker, as one program
     validation_size: int = Field(ge=0, lt=MOST_IMAGES)
 
     @model_validator(mode="after")
