@@ -5,8 +5,9 @@
 
 The best has the lowest mean loss on the hold-out set in architectures.csv, over the seeds that
 every variant there has. It and the reference network by `best` train on all 60,000 images for 19
-epochs; for another number of epochs, only the reference does. Adds to benchmarks/record.csv, and
-writes record.md beside it.
+epochs; for another number of epochs, only the reference does. On a CPU the reference's trainings
+for 19 epochs are those of reports/seeds. Adds to benchmarks/record.csv, and writes record.md beside
+it.
 """
 
 import argparse
@@ -14,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 from architectures import BASE, variants
 from architectures import RESULTS as COMPARED
 from common import ROOT
-from trainings import Row, Task, train_missing
+from trainings import ONE_THREAD, Row, Task, train_missing
 
 from mnist12k.files import read_table, write_text
+from mnist12k.outputs import read_results
 from mnist12k.params import load_params
 from mnist12k.paths import PARAMS
 from mnist12k.report.markdown import table
@@ -39,22 +42,43 @@ def tasks(epochs: int, seeds: Sequence[int]) -> Iterator[Task]:
     """Yield the trainings."""
     trainings = variants(load_params(ROOT / PARAMS))
     as_recipe = epochs == trainings[BASE].epochs
+    names = [BASE]
+    if as_recipe:
+        names = [best_variant(), BASE] if torch.cuda.is_available() else [best_variant()]
     for seed in seeds:
         own = {"seed": seed, "validation_size": 0, "epochs": epochs}
-        for name in dict.fromkeys([best_variant(), BASE]) if as_recipe else [BASE]:
+        for name in dict.fromkeys(names):
             label = name if as_recipe else f"{name}, {epochs} epochs"
             yield label, trainings[name].model_copy(update=own)
 
 
+def seeds_study() -> pd.DataFrame:
+    """Return the trainings of reports/seeds that are those of BASE on a CPU."""
+    base = variants(load_params(ROOT / PARAMS))[BASE]
+    results = read_results()
+    own = results[(results["network"] == base.network) & (results["recipe"] == base.recipe)]
+    own = own.rename(columns={"test_accuracy": "accuracy"})
+    return own[["seed", "accuracy", "seconds"]].assign(variant=BASE, device=ONE_THREAD)
+
+
 def summary(results: pd.DataFrame) -> str:
     """Return the mean test accuracies in Markdown, with 95 % intervals, and the difference."""
+    results = pd.concat([results, seeds_study()])
     accuracies = results.pivot_table("accuracy", index=["device", "seed"], columns="variant")
     rows = []
-    for variant, own in results.groupby("variant", sort=False):
-        differences = (accuracies[variant] - accuracies[BASE]).dropna().tolist()
-        difference = interval(differences, "+.3f") if variant != BASE else ""
-        rows.append([str(variant), str(len(own)), interval(own["accuracy"].tolist()), difference])
-    header = ["variant", "trainings", "mean test accuracy, %", "difference by seed, points"]
+    for (variant, device), own in results.groupby(["variant", "device"], sort=False):
+        mean, differences = interval(own["accuracy"].tolist()), ""
+        if variant != BASE:
+            both = accuracies.loc[device, [variant, BASE]].dropna()
+            differences = interval((both[variant] - both[BASE]).tolist(), "+.3f")
+        rows.append([str(variant), str(device), str(len(own)), mean, differences])
+    header = [
+        "variant",
+        "device",
+        "trainings",
+        "mean test accuracy, %",
+        "difference by seed, points",
+    ]
     return table(header, rows)
 
 

@@ -28,6 +28,7 @@ from mnist12k.search.fused import COMMON, fit_fused
 from mnist12k.search.intervals import mean_with_interval
 
 MOST_AS_ONE = 20  # more gain little, and their results come later
+ONE_THREAD = "cpu (1 thread)"  # the device's name in the results
 Task = tuple[str, Train]  # a variant's name, and one training of it
 
 
@@ -53,7 +54,7 @@ def train_missing(tasks: Iterable[Task], path: Path) -> pd.DataFrame:
         known = read_table(path, Row.__annotations__)
         rows = [Row(*values) for values in known[[*Row._fields]].itertuples(index=False)]
     gpu = torch.cuda.is_available()
-    device = device_name(torch.device("cuda")) if gpu else "cpu (1 thread)"
+    device = device_name(torch.device("cuda")) if gpu else ONE_THREAD
     tasks = [*tasks]
     order = [*dict.fromkeys([*(variant for variant, _ in tasks), *(row.variant for row in rows)])]
     done = {(row.variant, row.seed) for row in rows if row.device == device}
