@@ -22,6 +22,7 @@ class DataSet(NamedTuple):
     side: int
     classes: list[str]
     first_label: int = 0
+    channels: int = 1
 
 
 LETTERS = [chr(ord("A") + number) for number in range(26)]
@@ -41,21 +42,28 @@ SETS = [
     DataSet("clothes", 28, CLOTHES),
     DataSet("letters", 28, LETTERS, first_label=1),  # as in EMNIST's
     DataSet("sides", 28, ["left & up", "<right>"]),
+    DataSet("fruit", 24, ["apple", "lemon", "plum"], channels=3),
     DataSet("small letters", 20, LETTERS),
 ]
 
 
 def write_data(folder: Path, data: DataSet) -> Path:
-    """Write noisy images with one bright bar each, whose row and column tell the class."""
+    """Write noisy images with one bright bar each, whose row and column tell the class.
+
+    Those of three channels have the bar in one of them.
+    """
     folder.mkdir(parents=True)
     for part, count, seed in (("train", TRAINING, 1), ("t10k", TEST, 2)):
         random = np.random.default_rng(seed)
         labels = np.arange(count) % len(data.classes)
-        images = random.integers(0, 60, (count, data.side, data.side), dtype=np.uint8)
+        shape = (count, data.side, data.side, data.channels)
+        images = random.integers(0, 60, shape, dtype=np.uint8)
         step = data.side // 6
         for image, label in zip(images, labels, strict=True):
             row, column = divmod(int(label), 6)
-            image[row * step : row * step + step, column * step : column * step + step] += 180
+            bar = np.s_[row * step : row * step + step, column * step : column * step + step]
+            image[(*bar, label % data.channels)] += 180
+        images = images.squeeze(3) if data.channels == 1 else images
         write_idx(folder / f"{part}-images-idx3-ubyte", images)
         write_idx(folder / f"{part}-labels-idx1-ubyte", (labels + data.first_label).astype("uint8"))
     return folder
@@ -66,6 +74,7 @@ def describe(data: DataSet, folder: Path, params: dict[str, Any]) -> None:
     params["fetch"] |= {
         "name": data.name,
         "side": data.side,
+        "channels": data.channels,
         "classes": data.classes,
         "source": str(folder),
         "sha256": {name: file_sha256(folder / name) for name in IDX_FILES},

@@ -92,7 +92,7 @@ def test_a_stages_name_is_that_of_its_command_module_and_section(stage: str) -> 
     assert STAGES[stage]["cmd"] == f"mnist12k {stage}"
     assert (ROOT / f"src/mnist12k/stages/{stage}.py").is_file()
     assert stage in Params.model_fields or stage == "report"  # it shows the choices of others
-    images, network = ["fetch.side", "fetch.classes"], "networks.${train.network}"
+    images, network = ["fetch.side", "fetch.channels", "fetch.classes"], "networks.${train.network}"
     of_train = ["device", "network", "parameter_budget", "validation_size"]
     search = [f"train.{name}" for name in of_train]
     expected = {

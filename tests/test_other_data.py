@@ -65,7 +65,8 @@ def test_the_network_knows_its_images_and_their_classes(
         table = pd.read_csv(EVALUATE_REPORTS / "classes.csv", keep_default_na=False)
     pixels = digits.images.double() / 255
     architecture = network.architecture
-    assert (architecture.side, architecture.classes) == (data.side, tuple(data.classes))
+    assert architecture.image_shape == (data.channels, data.side, data.side)
+    assert architecture.classes == tuple(data.classes)
     assert architecture.mean == round(pixels.mean().item(), 4)
     assert architecture.deviation == round(pixels.std(correction=0).item(), 4)
     assert digits.labels.unique().tolist() == list(range(len(data.classes)))
@@ -106,6 +107,19 @@ def test_the_page_has_its_classes_and_its_network_but_no_drawing_pad(
     page.locator("#cell .card").first.click()
     assert "label" in page.locator("#drawing-note").inner_text()
     assert page.locator("#prediction").inner_text() in data.classes
+    shown, painted = page.evaluate(
+        """() => {
+          const canvas = document.getElementById("network-input");
+          const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return [[...pixelsShown], [...image.data]];
+        }"""
+    )
+    levels = np.reshape(painted, (data.side, data.side, 4))
+    expected = np.reshape(shown, (data.channels, data.side, data.side)).transpose(1, 2, 0)
+    if data.channels == 1:  # the opacity of black
+        np.testing.assert_allclose(levels[..., 3:], expected, atol=1)
+    else:
+        assert (levels[..., :3] == expected).all()
     page.close()
 
 
@@ -138,13 +152,14 @@ def test_onnx_and_model_card_describe_these_images(workspace_of: tuple[DataSet, 
         model = onnx.load("models/cnn.onnx")
         card = Path("reports/model_card.md").read_text(encoding="utf-8")
     about = {entry.key: entry.value for entry in model.metadata_props}
-    assert f"(n, 1, {data.side}, {data.side})" in about["input"]
+    assert f"(n, {data.channels}, {data.side}, {data.side})" in about["input"]
     assert ", ".join(data.classes) in about["output"]
     assert data.name in about["description"]
     for text in (card, *about.values()):
         assert "MNIST" not in text
         assert "digit" not in text
     assert f"{len(data.classes)} logits" in card
+    assert f"It takes {'grey' if data.channels == 1 else 'colour'}\nimages of" in card
 
 
 @pytest.mark.long
@@ -182,7 +197,7 @@ def test_a_folder_needs_no_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (DATA / RAW / name).read_bytes() == (source / name).read_bytes()
 
 
-@pytest.mark.parametrize("data", [SETS[1], SETS[3]], ids=lambda data: data.name)
+@pytest.mark.parametrize("data", [SETS[1], SETS[3], SETS[4]], ids=lambda data: data.name)
 def test_data_of_another_kind_than_in_params_is_one_line(tmp_path: Path, data: DataSet) -> None:
     write_data(tmp_path / RAW, data)
     wrong = "fetch.side = 28" if data.side != 28 else "10 fetch.classes have the labels 0 to 9"

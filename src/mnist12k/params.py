@@ -182,8 +182,8 @@ def _chosen(content: dict[str, Any], key: str, section: str) -> dict[str, Any]:
 
 def _architecture(name: str, layers: Mapping[str, Any], fetch: Any) -> Architecture:
     match fetch:
-        case {"side": side, "classes": classes}:
-            images = {"side": side, "classes": classes}
+        case {"side": side, "channels": channels, "classes": classes}:
+            images = {"side": side, "channels": channels, "classes": classes}
         case _:  # reported for itself
             images = {"side": 28, "classes": DIGITS}
     try:
@@ -192,7 +192,8 @@ def _architecture(name: str, layers: Mapping[str, Any], fetch: Any) -> Architect
         problems = error.errors()
         unknown = [each for each in problems if each["type"] == "extra_forbidden"]
         problem = (unknown or problems)[0]
-        section = "fetch" if problem["loc"][:1] in [("side",), ("classes",)] else f"networks.{name}"
+        of_images = problem["loc"][:1] in [("side",), ("channels",), ("classes",)]
+        section = "fetch" if of_images else f"networks.{name}"
         separator = "." if problem["loc"] else ": "
         raise ValueError(f"{section}{separator}{_explain(problem, Layers)}") from error
 

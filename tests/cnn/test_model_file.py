@@ -226,7 +226,7 @@ def test_logits_that_are_not_finite_are_a_failure_and_no_digit(
     with pytest.raises(UserError, match="1 of 1 could not be classified"):
         predict(
             [str(picture)],
-            Model(28, DIGITS, lambda x: np.full((len(x), 10), np.nan, dtype=np.float32)),
+            Model((1, 28, 28), DIGITS, lambda x: np.full((len(x), 10), np.nan, dtype=np.float32)),
             as_json=as_json,
         )
     output = capsys.readouterr()

@@ -147,6 +147,18 @@ def test_the_fused_program_follows_the_networks_architecture(
     require_same_as_solo(settings, digits, "cpu", SMALL[name])
 
 
+def test_colour_images_are_trained_on_as_one_as_they_are_alone(
+    digits: tuple[Digits, Digits], three: list[Train]
+) -> None:
+    settings = [train.model_copy(update={"epochs": 1}) for train in three]
+    colour = [
+        Digits(torch.stack([images, 255 - images, images // 2], dim=1), labels)
+        for images, labels in digits
+    ]
+    layers = REFERENCE.model_copy(update={"channels": 3})
+    require_same_as_solo(settings, (colour[0], colour[1]), "cpu", layers)
+
+
 def test_in_float32_they_end_as_close_as_rounding_allows(
     digits: tuple[Digits, Digits], three: list[Train]
 ) -> None:

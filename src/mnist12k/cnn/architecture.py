@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, Strict, model_validator
 
-from mnist12k.digits.settings import Classes, Side
+from mnist12k.digits.settings import Channels, Classes, Side
 from mnist12k.files import Section
 
 DIGITS = tuple("0123456789")
@@ -55,12 +55,13 @@ class Layers(Section):
 
 
 class Architecture(Layers):
-    """A network for square grey images of given classes.
+    """A network for square images of given classes, grey or, with three channels, in colour.
 
     It subtracts `mean` from every pixel, in [0, 1], and divides by `deviation`.
     """
 
     side: Side
+    channels: Channels = 1  # of an image
     classes: Classes
     mean: float = Field(default=0, ge=0, le=1)
     deviation: float = Field(default=1, gt=0, le=1)
@@ -73,14 +74,19 @@ class Architecture(Layers):
     @property
     def reads_digits(self) -> bool:
         """Whether a picture of a digit can be prepared as its images were, as MNIST's."""
-        return self.side == 28 and self.classes == DIGITS
+        return self.image_shape == (1, 28, 28) and self.classes == DIGITS
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of one image that enters the network: (channels, side, side)."""
+        return self.channels, self.side, self.side
 
     def shapes(self) -> list[Shape]:
         """Return what enters each block, and the head; raise ValueError if a shape is impossible.
 
         Blocks are counted from 1 in messages.
         """
-        entering = [Shape(1, self.side)]
+        entering = [Shape(self.channels, self.side)]
         for number, block in enumerate(self.blocks, start=1):
             side = entering[-1].side + 2 * block.padding - block.kernel + 1
             shape = Shape(block.channels, side)

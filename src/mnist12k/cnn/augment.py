@@ -10,7 +10,7 @@ from mnist12k.cnn.settings import Recipe
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Rotate, shift, scale and shear each image by its own draw, uniform in the recipe's ranges.
 
-    `images` is float of shape (n, 1, h, h) in [0, 1].
+    `images` is float of shape (n, channels, h, h) in [0, 1].
     """
     if not augments(recipe):
         return images
@@ -40,7 +40,7 @@ def warp(
     interpolation: str,
     fill: float,
 ) -> Tensor:
-    """Shear, scale and rotate square images of shape (n, 1, h, h) about their centre, then shift.
+    """Shear, scale and rotate square images, (n, channels, h, h), about their centre, then shift.
 
     `angles` (counter-clockwise) and `shears` (along x) are radians of shape (n,), `scales` factors
     of shape (n,), `shifts` fractions of the side of shape (2, n), to the right and down. Pixels

@@ -42,7 +42,7 @@ def load_network(path: Path, device: torch.device) -> Network:
             raise ValueError(f"{parameters:,} parameters are too many")
         network = Network(layers)
         network.load_state_dict(_checked(content["weights"], network.state_dict()))
-        size = (1, layers.side, layers.side)
+        size = layers.image_shape
         with torch.no_grad():
             logits = network.eval()(torch.stack([torch.zeros(size), torch.ones(size)]))
         if not logits.isfinite().all():

@@ -84,7 +84,7 @@ class Projection(nn.Module):
 
 
 class Network(nn.Module):
-    """Map images, float32 of shape (n, 1, side, side) in [0, 1], to logits of shape (n, classes).
+    """Map images, float32 of shape (n, channels, side, side) in [0, 1], to logits (n, classes).
 
     `dropout` is the rate after each block, in [0, 1), or a sequence with one rate per block.
     """
@@ -147,7 +147,7 @@ def normalising(layers: Architecture, images: Tensor) -> Architecture:
     """Return the architecture with the mean and the deviation of these images' pixels.
 
     They are all training images, those of the hold-out set included, so that trainings compare.
-    Raises UserError if the images, uint8 of shape (n, side, side), are all of one grey level.
+    Raises UserError if the images, uint8, are all of one grey level.
     """
     mean, deviation = mean_and_deviation(images)
     if deviation == 0:
@@ -162,8 +162,8 @@ def for_images(settings: Train, images: Tensor) -> Train:
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """Map images of shape (n, h, w), uint8, to the network's (n, 1, h, w) in [0, 1]."""
-    return images.unsqueeze(1).float() / 255
+    """Map images, uint8 as in `Digits`, to the network's (n, channels, h, w) in [0, 1]."""
+    return (images.unsqueeze(1) if images.dim() == 3 else images).float() / 255
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -23,12 +23,19 @@ class Kind(Protocol):
         """Of a square image, in pixels."""
 
     @property
+    def channels(self) -> int:
+        """1 of grey images, 3 of colour."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Their names, by label."""
 
 
 class Digits(NamedTuple):
-    """Images of shape (n, side, side), uint8, 0 the background; labels of shape (n,), int64."""
+    """Images of shape (n, side, side), uint8, 0 the background; labels of shape (n,), int64.
+
+    Colour images have the shape (n, 3, side, side): red, green, blue.
+    """
 
     images: Tensor
     labels: Tensor
@@ -81,13 +88,17 @@ def split(digits: Digits, validation_size: int) -> tuple[Digits, Digits]:
 
 
 def _load(root: Path, part: str, kind: Kind) -> Digits:
-    images = _read(root / RAW / f"{part}-images-idx3-ubyte", dimensions=3)
+    images = _read(root / RAW / f"{part}-images-idx3-ubyte", dimensions=(3, 4))
     labels = _labels(root, part)
-    if images.shape != (len(labels), kind.side, kind.side) or not len(labels):
+    needed = (kind.side, kind.side, kind.channels)[: 3 if kind.channels > 1 else 2]
+    if images.shape != (len(labels), *needed) or not len(labels):
         raise UserError(
             f"{root / RAW}: {part} has images of shape {tuple(images.shape)} and {len(labels)} "
-            f"labels; fetch.side = {kind.side} needs (n, {kind.side}, {kind.side}) and n labels"
+            f"labels; fetch.side = {kind.side} and fetch.channels = {kind.channels} need "
+            f"(n, {', '.join(map(str, needed))}) and n labels"
         )
+    if kind.channels > 1:
+        images = images.permute(0, 3, 1, 2).contiguous()
     first = _first_label(labels if part == "train" else _labels(root, "train"), kind)
     last = first + len(kind.classes) - 1
     if len(wrong := labels[(labels < first) | (labels > last)]):
@@ -104,11 +115,11 @@ def _first_label(labels: Tensor, kind: Kind) -> int:
 
 
 def _labels(root: Path, part: str) -> Tensor:
-    return _read(root / RAW / f"{part}-labels-idx1-ubyte", dimensions=1).long()
+    return _read(root / RAW / f"{part}-labels-idx1-ubyte", dimensions=(1,)).long()
 
 
-def _read(path: Path, dimensions: int) -> Tensor:
-    """Return the bytes in an IDX file of this many dimensions.
+def _read(path: Path, dimensions: tuple[int, ...]) -> Tensor:
+    """Return the bytes in an IDX file of one of these numbers of dimensions.
 
     LeCun's format: two zeros, 8 for bytes, the number of dimensions, their sizes, the bytes.
     torchvision reads it too, but takes seconds to import.
@@ -116,11 +127,13 @@ def _read(path: Path, dimensions: int) -> Tensor:
     if not path.is_file():
         raise UserError(f"{path} is missing; `dvc repro fetch` downloads it")
     content = path.read_bytes()
-    start = 4 + 4 * dimensions
+    count = content[3] if len(content) > 3 and content[3] in dimensions else dimensions[0]
+    start = 4 + 4 * count
     sizes = [int(size) for size in np.frombuffer(content[4:start].ljust(start - 4), ">u4")]
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != start + math.prod(sizes):
+    if content[:4] != bytes([0, 0, 8, count]) or len(content) != start + math.prod(sizes):
         raise UserError(
-            f"{path} is damaged: it is no IDX file of {dimensions} dimensions, or not a whole one; "
+            f"{path} is damaged: it is no IDX file of {' or '.join(map(str, dimensions))} "
+            f"dimensions, or not a whole one; "
             "remove data/mnist and `dvc repro fetch`"
         )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())

@@ -1,7 +1,7 @@
 """The section `fetch` of params.yaml: what the images show, and where they come from."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
@@ -25,6 +25,7 @@ def _as_text(name: object) -> object:
 
 Name = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=40)]
 Side = Annotated[int, Field(ge=1, le=1024)]  # of a square image, in pixels
+Channels = Literal[1, 3]  # grey, or red, green and blue
 Classes = Annotated[tuple[Name, ...], Strict(False), Field(min_length=2, max_length=1000)]
 
 
@@ -33,6 +34,7 @@ class Fetch(Section):
 
     name: Name
     side: Side
+    channels: Channels
     classes: Classes  # their names, by label
     source: str = Field(min_length=1)
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] | None

@@ -19,8 +19,8 @@ BATCHES = (1, 7, 1000)
 SINGLES = 100  # images for the batch size 1
 TOLERANCE = 4e-6  # of the largest logit; the order of summation differs
 SCALE = (
-    "Grey levels are divided by 255, 0 the background. The network normalises by mean and standard "
-    "deviation itself."
+    "Pixels of 0 to 255, 0 the background, are divided by 255. The network normalises by mean and "
+    "standard deviation itself."
 )
 
 
@@ -30,14 +30,13 @@ def export_onnx(network: Network, path: Path, images: Tensor, data_set: str) -> 
     Returns the largest difference of a logit (see `check_onnx`). Raises UserError, and leaves
     `path` as it is, if the packages of the extra `export` are missing or the check fails.
     """
-    side = network.architecture.side
     onnx = _imported("onnx")
     _imported("onnxscript")
     logging.getLogger("onnxscript").setLevel(logging.WARNING)
     program = torch.onnx.export(
         network,
         # Two images, since torch.export takes a batch of one for a constant.
-        (torch.zeros(2, 1, side, side),),
+        (torch.zeros(2, *network.architecture.image_shape),),
         input_names=["images"],
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
@@ -56,7 +55,7 @@ def export_onnx(network: Network, path: Path, images: Tensor, data_set: str) -> 
 def check_onnx(path: Path, network: Network, images: Tensor) -> float:
     """Return the largest difference of a logit between the file and the network.
 
-    `images` is uint8 of shape (n, side, side), tried in several batch sizes. Raises UserError if
+    `images` is uint8, as in `Digits`, tried in several batch sizes. Raises UserError if
     the difference exceeds `TOLERANCE`, or a prediction differs.
     """
     session = _imported("onnxruntime").InferenceSession(
@@ -81,10 +80,11 @@ def check_onnx(path: Path, network: Network, images: Tensor) -> float:
 
 
 def _description(architecture: Architecture, data_set: str) -> dict[str, str]:
-    side, classes = architecture.side, architecture.classes
+    shape, classes = architecture.image_shape, architecture.classes
     return {
         "description": f"A {architecture.parameters():,}-parameter network, trained on {data_set}.",
-        "input": f"images: float32 of shape (n, 1, {side}, {side}) in [0, 1], 0 the background",
+        "input": f"images: float32 of shape (n, {', '.join(map(str, shape))}) in [0, 1], 0 the "
+        "background",
         "preprocessing": (PREPARATION + " " if architecture.reads_digits else "") + SCALE,
         "output": f"logits: float32 of shape (n, {len(classes)}), one per class: "
         f"{', '.join(classes)}; their softmax is the probabilities",

@@ -53,12 +53,12 @@ def measure_images(network: nn.Module, digits: Digits) -> list[Condition]:
 def measure_noise(network: Network, device: torch.device, count: int) -> list[Noise]:
     """Evaluate empty images, and `count` images of each kind of noise."""
     generator = torch.Generator().manual_seed(SEED)
-    side, classes = network.architecture.side, network.architecture.classes
-    random = torch.randint(0, 256, (count, side, side), generator=generator, dtype=torch.uint8)
-    faint = 128 + 25 * torch.randn(count, side, side, generator=generator)
+    shape, classes = network.architecture.image_shape, network.architecture.classes
+    random = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    faint = 128 + 25 * torch.randn(count, *shape, generator=generator)
     kinds: Mapping[str, Tensor] = {
-        "empty, black": torch.zeros(1, side, side, dtype=torch.uint8),
-        "empty, white": torch.full((1, side, side), 255, dtype=torch.uint8),
+        "empty, black": torch.zeros(1, *shape, dtype=torch.uint8),
+        "empty, white": torch.full((1, *shape), 255, dtype=torch.uint8),
         "noise, uniform grey levels": random,
         "noise around a middle grey": _as_bytes(faint),
     }
@@ -100,7 +100,7 @@ def _shifted(images: Tensor, pixels: int) -> Tensor:
             (every, inner, every, outer),
         ]
     ):
-        result[turn::4, rows, columns] = images[turn::4, from_rows, from_columns]
+        result[turn::4, ..., rows, columns] = images[turn::4, ..., from_rows, from_columns]
     return result
 
 
@@ -110,7 +110,7 @@ def _rotated(images: Tensor, degrees: float) -> Tensor:
     angles[1::2] *= -1
     zeros, ones = torch.zeros(count, device=device), torch.ones(count, device=device)
     rotated = warp(
-        images.unsqueeze(1).float(),
+        images.float().view(count, -1, *images.shape[-2:]),
         angles=angles,
         shifts=torch.zeros(2, count, device=device),
         scales=ones,
@@ -118,7 +118,7 @@ def _rotated(images: Tensor, degrees: float) -> Tensor:
         interpolation="bilinear",
         fill=0,
     )
-    return _as_bytes(rotated.squeeze(1))
+    return _as_bytes(rotated).view(images.shape)
 
 
 def _as_bytes(values: Tensor) -> Tensor:

@@ -25,13 +25,13 @@ from mnist12k.signals import print_line
 
 
 class Model(NamedTuple):
-    """A trained network: the images that it takes, their classes, and the network as a function.
+    """A trained network: the shape of an image that it takes, their classes, and it as a function.
 
-    The function maps images, float32 of shape (n, 1, side, side) in [0, 1], to logits of shape
-    (n, classes).
+    The function maps images, float32 of shape (n, channels, side, side) in [0, 1], to logits of
+    shape (n, classes).
     """
 
-    side: int
+    image_shape: tuple[int, ...]
     classes: Sequence[str]
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -59,11 +59,13 @@ def predict(
     still classified; UserError is raised at the end, and at once if the model reads no digits.
     `boxes`, with `many` and a single picture, is where to save it with the digits' boxes drawn.
     """
-    if (model.side, tuple(model.classes)) != (SIDE, DIGITS):
+    if (model.image_shape, tuple(model.classes)) != ((1, SIDE, SIDE), DIGITS):
+        channels, height, width = model.image_shape
         classes = textwrap.shorten(", ".join(model.classes), 60, placeholder=" ...")
         raise UserError(
-            f"pictures are prepared as MNIST's digits are; this network takes images of "
-            f"{model.side}x{model.side} pixels, of the classes {classes}"
+            f"pictures are prepared as MNIST's digits are; this network takes "
+            f"{'grey' if channels == 1 else 'colour'} images of {height}x{width} pixels, of the "
+            f"classes {classes}"
         )
     sources = list(find_pictures(files))
     if boxes is not None:
@@ -92,7 +94,7 @@ def as_model(network: Network) -> Model:
         logits: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
         return logits
 
-    return Model(network.architecture.side, network.architecture.classes, run)
+    return Model(network.architecture.image_shape, network.architecture.classes, run)
 
 
 def _one(source: Source, model: Model) -> Iterator[Line]:

@@ -21,7 +21,7 @@ from mnist12k.cnn.cuda_graph import replayed
 from mnist12k.cnn.ema import update_fraction
 from mnist12k.cnn.fit import keep_freed_memory
 from mnist12k.cnn.history import Epoch
-from mnist12k.cnn.network import Dropout, Network, dropout_generator
+from mnist12k.cnn.network import Dropout, Network, dropout_generator, to_unit_range
 from mnist12k.cnn.schedules import learning_rate
 from mnist12k.cnn.settings import Train
 from mnist12k.digits.dataset import Digits
@@ -92,7 +92,8 @@ def fit_fused(
 
     def take_step(chosen: Tensor, rates: Tensor, fractions: Tensor) -> Tensor:
         """Update all models on their chosen images, (n, M); return `loss_and_correct`."""
-        images = augment_each(training.images[chosen].float() / 255, settings, ranges, generators)
+        images = training.images[chosen].flatten(1, -3).float() / 255  # (n, M * channels, h, w)
+        images = augment_each(images, settings, ranges, generators)
         logits = forward(architecture, views, images, dropouts)
         result = loss_and_correct(logits, training.labels[chosen], smoothing)
         gradients = torch.autograd.grad(result[0].sum() / len(chosen), parameters)
@@ -157,13 +158,15 @@ def views_of(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def augment_each(
     images: Tensor, settings: Sequence[Train], ranges: Tensor, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """Augment images of shape (n, M, h, w), one model per column, as `augment` would for each.
+    """Augment images of shape (n, M * channels, h, w), those of each model as `augment` would.
 
     `ranges`, of shape (M, 5), are their rotations, shifts, scales, shears, and fills in [0, 1].
     """
     if not any(map(augments, settings)):
         return images
-    n, models, h, w = images.shape
+    n, planes, h, w = images.shape
+    models = len(settings)
+    images = images.view(n, models, -1, w)
     draws = torch.zeros(models, 5, n, device=images.device)
     for model, generator in enumerate(generators):
         if augments(settings[model]):
@@ -172,7 +175,7 @@ def augment_each(
     rotation, shift, scale, shear, fill = ranges.float().unbind(dim=1)
     fill = fill.view(1, models, 1, 1)
     warped = warp(
-        (images - fill).view(n * models, 1, h, w),
+        (images - fill).view(n * models, planes // models, h, w),
         angles=torch.deg2rad(draws[0] * rotation).flatten(),
         shifts=(draws[1:3] * shift).flatten(1),
         scales=(1 + draws[3] * scale).flatten(),
@@ -182,7 +185,8 @@ def augment_each(
     )
     # Warping an image by nothing still rounds its values.
     is_augmented = (ranges[:, :4] > 0).any(dim=1).view(1, models, 1, 1)
-    return torch.where(is_augmented, warped.view(n, models, h, w) + fill, images)
+    result = torch.where(is_augmented, warped.view(images.shape) + fill, images)
+    return result.view(n, planes, h, w)
 
 
 def forward(
@@ -191,12 +195,12 @@ def forward(
     images: Tensor,
     dropouts: Sequence[Sequence[Dropout]] = (),
 ) -> Tensor:
-    """Map images of shape (n, M, side, side) to logits of shape (n, M, classes).
+    """Map images of shape (n, M * channels, side, side) to logits of shape (n, M, classes).
 
     `tensors` are in the order of `tensors_of`, concatenated over the models: a kernel has shape
     (M * out, in, k, k). With `dropouts`, one per model and block, the models are in training mode.
     """
-    models, blocks = images.shape[1], architecture.blocks
+    models, blocks = images.shape[1] // architecture.channels, architecture.blocks
     norms = len(blocks) + sum(block.projection for block in blocks)
     parameters, statistics = iter(tensors[: -2 * norms]), iter(tensors[-2 * norms :])
 
@@ -264,7 +268,7 @@ def evaluate_each(
     """Return `loss_and_correct` over all `digits`, without label smoothing."""
     sums = torch.zeros(2, models, device=digits.labels.device)
     for images, labels in zip(*(values.split(batch_size) for values in digits), strict=True):
-        images = (images.unsqueeze(1).float() / 255).expand(-1, models, -1, -1)
+        images = to_unit_range(images).repeat(1, models, 1, 1)
         labels = labels.unsqueeze(1).expand(-1, models)
         logits = forward(architecture, tensors, images)
         sums += loss_and_correct(logits, labels, torch.zeros_like(sums[0]))

@@ -75,5 +75,5 @@ def load(uri: str) -> PyFuncModel:
 
 
 def image_shape(model: PyFuncModel) -> tuple[int, ...]:
-    """Return the shape of one image that a loaded model takes: (1, side, side)."""
+    """Return the shape of one image that a loaded model takes: (channels, side, side)."""
     return tuple(model.metadata.signature.inputs.inputs[0].shape[1:])

@@ -95,15 +95,15 @@ def is_exported(client: MlflowClient, uri: str) -> bool:
 def _contents() -> dict[str, Any]:
     """Return what a model in MLflow is made of."""
     network = load_network(MODEL, torch.device("cpu")).to(memory_format=torch.contiguous_format)
-    side, classes = network.architecture.side, network.architecture.classes
+    shape, classes = network.architecture.image_shape, network.architecture.classes
     metadata: dict[str, Any] = {CLASSES: list(classes)}
     if network.architecture.reads_digits:
         metadata["preparation"] = PREPARATION
-    images = TensorSpec(FLOAT32, (-1, 1, side, side), pyfunc_flavor.INPUT)
+    images = TensorSpec(FLOAT32, (-1, *shape), pyfunc_flavor.INPUT)
     logits = TensorSpec(FLOAT32, (-1, len(classes)))
     return {
         "pytorch_model": network,
-        "input_example": np.zeros((EXAMPLES, 1, side, side), dtype=np.float32),
+        "input_example": np.zeros((EXAMPLES, *shape), dtype=np.float32),
         "signature": ModelSignature(inputs=Schema([images]), outputs=Schema([logits])),
         "metadata": metadata,
         "pip_requirements": [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],

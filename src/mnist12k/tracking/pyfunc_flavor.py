@@ -41,7 +41,7 @@ class Predictor:
         self.network = network
 
     def predict(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return logits of shape (n, classes) for float32 images of shape (n, 1, side, side).
+        """Return logits of shape (n, classes) for float32 images, (n, channels, side, side).
 
         MLflow passes an array without a name under the signature's only one.
         """

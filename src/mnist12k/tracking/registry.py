@@ -168,8 +168,7 @@ def load_registered(uri: str) -> "Model":
         logits: NDArray[np.float32] = np.asarray(model.predict(images))
         return logits
 
-    _, side, _ = image_shape(model)
-    return Model(side, (model.metadata.metadata or {}).get(CLASSES, DIGITS), run)
+    return Model(image_shape(model), (model.metadata.metadata or {}).get(CLASSES, DIGITS), run)
 
 
 def _challenge(client: MlflowClient, number: str, predictions: DataFrame, level: float) -> str:

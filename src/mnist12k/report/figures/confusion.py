@@ -53,7 +53,7 @@ def draw_mistakes(
 ) -> None:
     """Draw the misclassified images with the highest predicted probability, highest first.
 
-    `images` is uint8 of shape (n, h, w), on the CPU; `predictions` has one row per image:
+    `images` is uint8 as in `Digits`, on the CPU; `predictions` has one row per image:
     index, label, prediction, probability.
     """
     wrong = predictions[predictions["label"] != predictions["prediction"]]
@@ -64,7 +64,8 @@ def draw_mistakes(
     grid = figure.subplots(4, 5).flat
     rows = drawn[["index", "label", "prediction", "probability"]].itertuples(index=False)
     for axes, (index, label, prediction, probability) in zip(grid, rows, strict=False):
-        axes.imshow(images[index].numpy(), cmap="gray_r", vmin=0, vmax=255)
+        image = images[index] if images.dim() == 3 else images[index].permute(1, 2, 0)
+        axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255)  # of colour, the colours
         verdict = f"{classes[label]} read as {classes[prediction]}"
         axes.set_title(f"{verdict}, {probability:.0%}\n# {index}", fontsize=8)
     for axes in figure.axes:

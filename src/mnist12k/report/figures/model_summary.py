@@ -34,7 +34,7 @@ def trace(network: Network) -> list[Row]:
     """
     rows: list[Row] = []
     field, stride = 1, 1
-    side = network.architecture.side
+    image = network.architecture.image_shape
 
     def record(name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
         nonlocal field, stride
@@ -43,7 +43,7 @@ def trace(network: Network) -> list[Row]:
             field += (int(np.max(layer.kernel_size)) - 1) * stride
             stride *= int(np.max(layer.stride))
         if isinstance(layer, nn.Linear):  # of all places
-            field = max(field, side)
+            field = max(field, image[-1])
         if isinstance(layer, nn.Conv2d | nn.Linear):
             multiply_adds = layer.weight.numel() * math.prod(output.shape[2:])
         shape = tuple(output.shape[1:])
@@ -55,7 +55,7 @@ def trace(network: Network) -> list[Row]:
         if not list(layer.children()):
             layer.register_forward_hook(partial(record, name))
     with torch.no_grad():
-        network(torch.zeros(1, 1, side, side, device=next(network.parameters()).device))
+        network(torch.zeros(1, *image, device=next(network.parameters()).device))
     return rows
 
 
@@ -76,7 +76,7 @@ def summarise(network: Network) -> str:
             fields.append(line(name, field, f"{row.multiply_adds:,}"))
     total = sum(p.numel() for p in network.parameters())
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    input_size = network.architecture.side**2 * FLOAT / MIB
+    input_size = math.prod(network.architecture.image_shape) * FLOAT / MIB
     pass_size = 2 * sum(math.prod(row.shape) for row in rows) * FLOAT / MIB
     parameter_size = total * FLOAT / MIB
     double, single = "=" * 64, "-" * 64

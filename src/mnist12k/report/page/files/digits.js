@@ -3,10 +3,11 @@
 const digits = data.digits;
 const allPixels = bytes(digits.pixels);
 
-const { side, classes } = network;
+const { classes } = network;
+const imageSize = network.channels * network.side * network.side;
 
 function pixelsOf(number) {
-  return allPixels.subarray(side * side * number, side * side * (number + 1));
+  return allPixels.subarray(imageSize * number, imageSize * (number + 1));
 }
 
 function topThree(image) {
@@ -24,7 +25,7 @@ function card(number) {
   button.className = "card";
   const canvas = document.createElement("canvas");
   canvas.className = "digit";
-  paint(canvas, [...pixelsOf(number)].map((p) => p / 255), side);
+  paintImage(canvas, pixelsOf(number));
   const text = document.createElement("span");
   const label = classes[image.label];
   const verdict = image.label === image.prediction ? `${label}, read correctly` : `${label}, read as ${classes[image.prediction]}`;

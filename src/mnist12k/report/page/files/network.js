@@ -6,7 +6,7 @@ function bytes(base64) {
 
 // content.architecture is an Architecture of mnist12k/cnn/architecture.py.
 function readNetwork(content, weights = new Float32Array(bytes(content.weights).buffer)) {
-  const { blocks, head, side, classes, mean, deviation } = content.architecture;
+  const { blocks, head, side, channels, classes, mean, deviation } = content.architecture;
   let offset = 0;
   const take = (count) => weights.subarray(offset, (offset += count));
   const linear = (inputs, outputs) => ({ outputs, weight: take(inputs * outputs), bias: take(outputs) });
@@ -18,7 +18,7 @@ function readNetwork(content, weights = new Float32Array(bytes(content.weights).
     const factor = gamma.map((g, c) => g / Math.sqrt(variance[c] + content.epsilon));
     return { ...layer, factor, addend: beta.map((b, c) => b - mean[c] * factor[c]) };
   };
-  const entering = [{ channels: 1, side }];
+  const entering = [{ channels, side }];
   const layers = blocks.map((block) => {
     const before = entering.at(-1);
     const layer = { ...block, ...normed(convolution(before.channels, block.channels, block.kernel, block.padding)) };
@@ -46,7 +46,7 @@ function readNetwork(content, weights = new Float32Array(bytes(content.weights).
     },
   };
   const { layer: headLayer = null, head: run } = heads[head.kind]();
-  return { mean, deviation, side, classes, blocks: layers, head: run, headLayer };
+  return { mean, deviation, side, channels, classes, blocks: layers, head: run, headLayer };
 }
 
 function means(x) {
@@ -116,9 +116,10 @@ function maxPool(x) {
   return { channels: x.channels, side, values };
 }
 
-// pixels: side x side grey levels, from 0 (background) to 255 (ink).
+// pixels: side x side grey levels, from 0 (background) to 255 (ink); of a colour image all red ones first,
+// then green, then blue.
 function classify(pixels) {
-  const image = { channels: 1, side: network.side, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.deviation) };
+  const image = { channels: network.channels, side: network.side, values: Float32Array.from(pixels, (p) => (p / 255 - network.mean) / network.deviation) };
   const maps = [image]; // what enters each block, then the head; at last what leaves it
   for (const block of network.blocks)
     maps.push(applyBlock(maps.at(-1), block.residual ? maps.at(-block.residual) : null, block));

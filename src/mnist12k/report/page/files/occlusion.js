@@ -12,7 +12,9 @@ function lead(logits, label) {
 
 function blanked(pixels, side, row, column) {
   const copy = Uint8Array.from(pixels);
-  for (let y = row; y < Math.min(row + PATCH, side); y++) copy.fill(0, y * side + column, y * side + Math.min(column + PATCH, side));
+  for (let plane = 0; plane < copy.length; plane += side * side)
+    for (let y = row; y < Math.min(row + PATCH, side); y++)
+      copy.fill(0, plane + y * side + column, plane + y * side + Math.min(column + PATCH, side));
   return copy;
 }
 

@@ -12,6 +12,16 @@ function paint(canvas, values, side) {
   paintPixels(canvas, values, side, (value) => [0, 0, 0, 255 * value]);
 }
 
+// An image as the network takes it, see classify(); without pixels an empty one.
+function paintImage(canvas, pixels) {
+  const { side, channels } = network;
+  const size = side * side;
+  canvas.classList.toggle("colour", channels > 1);
+  if (channels === 1) return paint(canvas, pixels ? [...pixels].map((p) => p / 255) : new Array(size).fill(0), side);
+  const colour = (k) => [...[0, 1, 2].map((channel) => pixels[channel * size + k]), 255];
+  paintPixels(canvas, [...Array(size).keys()], side, pixels ? colour : () => [0, 0, 0, 0]);
+}
+
 // Blue above 0, orange below; opaque where the value is as large as `largest`.
 function signed(value, largest) {
   const strength = largest ? Math.min(1, Math.abs(value) / largest) : 0;

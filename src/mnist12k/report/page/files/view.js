@@ -9,13 +9,13 @@ let pixelsShown = null;
 let clearPad = () => {}; // with a drawing pad, see pad.js
 let loadOntoPad = () => {};
 
-// pixels: side x side grey levels, or null for an empty pad, for which the network would still predict a class.
+// pixels: as classify() takes them, or null for an empty pad, for which the network would still predict a class.
 function show(pixels) {
-  const { side } = network;
+  const { side, channels } = network;
   pixelsShown = pixels;
   forgetOcclusion();
-  paint(inputCanvas, pixels ? [...pixels].map((p) => p / 255) : new Array(side * side).fill(0), side);
-  const result = classify(pixels ?? new Uint8Array(side * side));
+  paintImage(inputCanvas, pixels);
+  const result = classify(pixels ?? new Uint8Array(channels * side * side));
   const highest = Math.max(...result.probabilities);
   bars.forEach((bar, label) => {
     const probability = pixels ? result.probabilities[label] : 0;
