@@ -130,6 +130,16 @@ def test_the_device_is_part_of_what_identifies_results_unless_it_is_the_cpu() ->
     cuda = BEST.model_copy(update={"device": "cuda"})
     assert seeds.identities([cpu]) != seeds.identities([cuda])
     assert "device" not in seeds.identities([cpu])["reference"]["best"]
+    assert seeds.study_kind("cpu") != seeds.study_kind("cuda")  # whose workers take other trainings
+
+
+def test_a_device_that_is_not_here_is_one_line(study: Seeds) -> None:
+    absent = study.model_copy(update={"device": "xpu"})
+    with pytest.raises(UserError, match=r"^seeds.device = 'xpu' is not on this machine"):
+        seeds.run(absent, SEARCH, trainings(absent))
+    elsewhere = SEARCH._replace(train=SEARCH.train.model_copy(update={"device": "xpu"}))
+    with pytest.raises(UserError, match=r"^seeds.device = 'xpu' is not on this machine"):
+        seeds.help_seeds(elsewhere)
 
 
 def test_a_summary_has_the_mean_and_its_interval() -> None:

@@ -157,7 +157,7 @@ def _digits(ink: Mask, span: int) -> NDArray[np.intp]:
     ink &= (sizes >= SPECK * np.median(sizes[pieces[ink]]))[pieces]
     distance = ndimage.distance_transform_edt(~ink)
     height = 0.0
-    for _ in range(3):  # a digit in many pieces is soon as high as it is
+    for _ in range(3):  # each round joins pieces by the height that the last one has found
         groups = ndimage.label(distance <= GAP / 2 * height, SQUARE)[0] * ink
         heights = _heights(groups)
         height = float(np.median(heights[groups[ink]]))  # of pixels: most are in digits

@@ -22,7 +22,7 @@ with suppress(ImportError):
 
     register_heif_opener()
     FORMATS.append("HEIF")
-# Why a file is not read whose format, after its size, is `ftyp` and begins with these letters.
+# What other formats need, by the first letters of the brand in a file's header.
 HEIC = "a HEIC picture: to read it, pip install '.[photos]'"
 UNREAD = {b"avi": "an AVIF picture: this build of Pillow does not read it"}
 UNREAD |= dict.fromkeys([b"hei", b"hev", b"mif", b"msf"], HEIC)

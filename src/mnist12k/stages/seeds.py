@@ -51,7 +51,7 @@ from mnist12k.stages.settings import Seeds
 
 IDENTITIES = SEEDS_REPORTS / "recipes.json"  # what the results were trained by
 FIGURE = SEEDS_REPORTS / "test_accuracy.png"
-SEEDS = "seeds"  # the kind of the study, and the command
+SEEDS = "seeds"  # the kind of the study, on a CPU, and the command
 
 Identities = dict[str, dict[str, dict[str, Any]]]  # by network, then by recipe
 
@@ -111,7 +111,7 @@ def run(settings: Seeds, search: SearchSettings, trainings: Sequence[Train]) -> 
                 summarise(results, trainings, images)
                 print_line(result_line(result))
 
-    study = open_given(search, SEEDS)
+    study = open_given(search, study_kind(device))
     with coordinating(study, search.tune.storage, SEEDS):
         requeue_dead(study, {})
         queue_given(study, todo)
@@ -170,9 +170,15 @@ def in_order(results: pd.DataFrame, trainings: Sequence[Train]) -> pd.DataFrame:
     return results.assign(place=place).sort_values(["place", "seed"]).drop(columns="place")
 
 
+def study_kind(device: str) -> str:
+    """Return the kind of the study for a type of device: workers need the same one."""
+    return SEEDS if device == "cpu" else f"{SEEDS}-{device}"
+
+
 def help_seeds(search: SearchSettings) -> None:
     """Train for `mnist12k seeds` on another machine, until it ends."""
-    name = given_study_name(SEEDS)
+    device = pick_device(search.train.device, "seeds.device").type
+    name = given_study_name(study_kind(device))
     help_study(
         search, name, lambda trial: result_line(Result(*given_result(trial))), work_seeds, SEEDS
     )
