@@ -13,7 +13,9 @@ from mnist12k.errors import UserError
 from mnist12k.files import read_json
 from mnist12k.outputs import RESULTS, SEEDS_METRICS, SeedsSummaries, SeedsSummary, read_results
 from mnist12k.paths import store_root
-from mnist12k.search.given import given_results, open_given, queue_given
+from mnist12k.processes import this_process
+from mnist12k.search.given import given_results, open_given, queue_given, take_queued
+from mnist12k.search.queue import PROCESS, requeue_dead
 from mnist12k.search.storage import JOURNAL
 from mnist12k.stages import seeds
 from mnist12k.stages.settings import Seeds
@@ -114,6 +116,22 @@ def test_trainings_as_one_end_where_each_one_would_alone() -> None:
         )
         assert one.test_accuracy == pytest.approx(other.test_accuracy, abs=0.03)
         assert one.validation_accuracy == pytest.approx(other.validation_accuracy, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("study", "one_thread")
+def test_a_training_whose_worker_has_died_is_done_by_another() -> None:
+    changes = {"epochs": 1, "device": "cpu", "validation_size": 100}
+    fast = LOADED.training("reference", "fast").model_copy(update=changes)
+    todo = [fast.model_copy(update={"seed": seed}) for seed in (1, 2)]
+    study = open_given(SEARCH, seeds.SEEDS)
+    queue_given(study, todo)
+    (lost,) = take_queued(study, 1)
+    lost.set_user_attr(PROCESS, f"{this_process()}0")  # which has started at another time
+    requeue_dead(study, {})
+    seeds.work_seeds(SEARCH, study.study_name)
+    results = [seeds.Result(*values) for values in given_results(study, todo)]
+    assert sorted(result.seed for result in results) == [1, 2]
 
 
 @pytest.mark.usefixtures("study")

@@ -12,13 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist12k.cnn.settings import Train
 from mnist12k.processes import register_process
 from mnist12k.search.digest import data_and_code, digest_of
-from mnist12k.search.queue import PROCESS, enqueue, finished, queued
+from mnist12k.search.queue import PROCESS, TRAINING, enqueue, finished, queued
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import join_study, open_named_study
 from mnist12k.search.worker import run_queued
 
-# User attributes of a trial: the training, and what became of it.
-TRAINING, RESULT = "mnist12k.training", "mnist12k.result"
+RESULT = "mnist12k.result"  # user attribute of a trial: what became of its training
 
 
 def given_study_name(kind: str) -> str:

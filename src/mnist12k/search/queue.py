@@ -21,10 +21,10 @@ from mnist12k.search.space import Point
 
 PROCESS, ATTEMPT = "mnist12k.process", "mnist12k.attempt"  # user attributes of every queued trial
 # User attributes of a trial: a point that is given, not drawn; its seed; the finalist that it
-# trains; the number of the trial's first attempt.
+# trains; a whole training that is given; the number of the trial's first attempt.
 POINT, SEED, FINALIST = "mnist12k.point", "mnist12k.seed", "mnist12k.finalist"
-FIRST_NUMBER = "mnist12k.first_number"
-KEPT = (POINT, SEED, FINALIST)  # when a trial is queued again
+TRAINING, FIRST_NUMBER = "mnist12k.training", "mnist12k.first_number"
+KEPT = (POINT, SEED, FINALIST, TRAINING)  # when a trial is queued again
 ENOUGH = "mnist12k.enough"  # user attribute of a study: why no further trial starts, or empty
 ATTEMPTS = 3  # a trial whose worker died this often is not queued again
 GRACE = 60  # seconds without a sign of life, after which a worker counts as dead
