@@ -14,6 +14,7 @@ import psutil
 import pytest
 from project import ROOT
 from servers import free_port
+from test_seeds_workers import RESULT, require_all, seeds_folder
 from tune_command import new_folder, read_report, read_until, run, set_tune, start
 
 pytest.importorskip("ray")
@@ -94,6 +95,17 @@ def test_a_search_on_two_nodes_loses_no_trial_when_one_is_killed(
     assert process.returncode == 0, output
     assert len(read_report(folder, "trials.csv")) == 8
     assert (folder / "reports/tune/best_params.yaml").is_file()
+
+
+def test_a_seeds_study_on_two_nodes_loses_no_training_when_one_is_killed(
+    cluster: Cluster, tmp_path: Path, idx_folder: Path
+) -> None:
+    folder = seeds_folder(tmp_path / "ray", idx_folder, engine="ray", workers=2)
+    with start(folder, "seeds", RAY_ADDRESS=cluster.address) as process:
+        output = read_until(process, RESULT)
+        kill(cluster.nodes[1])
+        output += process.communicate(timeout=400)[0]
+    require_all(process, output, folder)
 
 
 def test_after_the_head_was_killed_the_next_run_completes_the_search(
