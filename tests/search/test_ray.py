@@ -13,8 +13,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 from project import ROOT
+from seeds_command import RESULT, require_all, seeds_folder
 from servers import free_port
-from test_seeds_workers import RESULT, require_all, seeds_folder
 from tune_command import new_folder, read_report, read_until, run, set_tune, start
 
 pytest.importorskip("ray")

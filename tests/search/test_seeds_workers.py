@@ -2,41 +2,15 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
-from other_data import write_params
+from seeds_command import RESULT, TRAININGS, require_all, seeds_folder
 from team_server import PostgreSQL
-from tune_command import read_until, set_tune, start
-from workspace import make_workspace
-
-from mnist12k.files import read_yaml
-from mnist12k.outputs import RESULTS
+from tune_command import read_until, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
-TRAININGS = 16
-RESULT = "reference by fast from seed "  # how the line of a result begins
-
-
-def seeds_folder(folder: Path, idx_folder: Path, **tune: object) -> Path:
-    """Create a project on small data whose seeds study has TRAININGS short trainings."""
-    make_workspace(folder, idx_folder)
-    set_tune(folder, **tune)
-    params = read_yaml(folder / "params.yaml")
-    params["seeds"] |= {"recipes": {"reference": ["fast"]}, "count": TRAININGS}
-    write_params(folder / "params.yaml", params)
-    return folder
-
-
-def require_all(process: "subprocess.Popen[str]", output: str, folder: Path) -> None:
-    """Require that a run has ended well, with one result of every seed."""
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
-    results = pd.read_csv(folder / RESULTS)
-    assert results["seed"].tolist() == list(range(1, TRAININGS + 1))
 
 
 def test_a_killed_worker_process_costs_no_training(tmp_path: Path, idx_folder: Path) -> None:
