@@ -90,7 +90,7 @@ def summary(results: pd.DataFrame) -> str:
     if len(pairs) > 2:
         found = stats.spearmanr(*zip(*pairs, strict=True))
         text += (
-            f"\n\nSpearman's rank correlation of the two columns: {found.statistic:.2f} "
+            f"\nSpearman's rank correlation of the two columns: {found.statistic:.2f} "
             f"({len(pairs)} finalists, p = {found.pvalue:.2f}).\n"
         )
     return text

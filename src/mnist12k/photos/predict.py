@@ -25,7 +25,7 @@ from mnist12k.signals import print_line
 
 
 class Model(NamedTuple):
-    """A trained network: the shape of an image that it takes, their classes, and it as a function.
+    """A trained network as a function, with the shape of the images that it takes, and the classes.
 
     The function maps images, float32 of shape (n, channels, side, side) in [0, 1], to logits of
     shape (n, classes).

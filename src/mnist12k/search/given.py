@@ -1,18 +1,16 @@
 """Given trainings: a study without a sampler, whose queue the workers of a search empty."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import optuna
 import torch
-from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.cnn.settings import Train
 from mnist12k.processes import register_process
 from mnist12k.search.digest import data_and_code, digest_of
-from mnist12k.search.queue import PROCESS, TRAINING, enqueue, finished, queued
+from mnist12k.search.queue import PROCESS, TRAINING, enqueue, finished, queued, signs_of_life
 from mnist12k.search.settings import SearchSettings
 from mnist12k.search.study import join_study, open_named_study
 from mnist12k.search.worker import run_queued
@@ -73,10 +71,7 @@ def work_given(
         trials = take_queued(study, settings.tune.together)
         trainings = [Train.model_validate(trial.user_attrs[TRAINING]) for trial in trials]
         try:
-            with ExitStack() as stack:
-                for trial in trials:
-                    heartbeat = get_heartbeat_thread(trial._trial_id, study._storage)
-                    stack.enter_context(heartbeat)  # type: ignore[arg-type]
+            with signs_of_life(study, trials):
                 results = train(trainings)
         except (Exception, KeyboardInterrupt):
             for trial in trials:

@@ -8,11 +8,12 @@ even if workers die.
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.storages._heartbeat import get_heartbeat_thread  # ask and tell has no public heartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.processes import is_gone
@@ -71,6 +72,16 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
         kept[FIRST_NUMBER] = trial.user_attrs.get(FIRST_NUMBER, trial.number)
         fixed = trial.system_attrs.get("fixed_params", {}) | trial.params
         enqueue(study, fixed, kept | {ATTEMPT: attempt + 1})
+
+
+@contextlib.contextmanager
+def signs_of_life(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]:
+    """Within the block, tell the storage every few seconds that the trials' worker lives."""
+    with contextlib.ExitStack() as stack:
+        for trial in trials:
+            heartbeat = get_heartbeat_thread(trial._trial_id, study._storage)
+            stack.enter_context(heartbeat)  # type: ignore[arg-type]
+        yield
 
 
 def queued(study: optuna.Study) -> list[FrozenTrial]:

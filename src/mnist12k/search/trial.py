@@ -5,10 +5,9 @@ On accelerators that one trial leaves mostly idle, a batch of trials is trained 
 
 import math
 import statistics
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import optuna
-from optuna.storages._heartbeat import get_heartbeat_thread  # ask and tell has no public heartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist12k.cnn.device import pick_device
@@ -20,7 +19,7 @@ from mnist12k.digits.dataset import Digits
 from mnist12k.errors import UserError
 from mnist12k.processes import register_process
 from mnist12k.search.fused import fit_fused
-from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, queued
+from mnist12k.search.queue import ATTEMPT, POINT, PROCESS, SEED, queued, signs_of_life
 from mnist12k.search.samplers import NumberedSampler
 from mnist12k.search.settings import NETWORK, SearchSettings, is_integer, reason
 from mnist12k.search.space import Cases, Choices, Point, Range, Space, parse_space, with_lists
@@ -96,11 +95,7 @@ def run_batch(study: optuna.Study, settings: SearchSettings, digits: tuple[Digit
 
     device = pick_device(settings.train.device)
     networks = [new_network(train, device) for train in trains]
-    with ExitStack() as stack:
-        for trial in trials:
-            heartbeat = get_heartbeat_thread(trial._trial_id, study._storage)
-            stack.enter_context(heartbeat)  # type: ignore[arg-type]
-        stack.enter_context(suppress(optuna.TrialPruned))
+    with signs_of_life(study, trials), suppress(optuna.TrialPruned):
         fit_fused(networks, *digits, trains, on_epoch)
     for model, trial in enumerate(trials):
         store_epochs(trial, epochs[model], epochs[model][-1:])

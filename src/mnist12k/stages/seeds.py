@@ -127,7 +127,7 @@ def result_line(result: Result) -> str:
     """Return a training's result in a line."""
     return (
         f"{result.network} by {result.recipe} from seed {result.seed}: "
-        f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s of processor"
+        f"test accuracy {result.test_accuracy:.2%}, {result.seconds:.0f} s"
     )
 
 
