@@ -102,7 +102,6 @@ def test_after_a_kill_in_a_stage_make_repro_leaves_one_complete_run(
     assert "Running stage" not in project.run("dvc", "repro")
 
 
-@pytest.mark.long
 def test_after_a_kill_while_publishing_make_repro_leaves_one_complete_run(
     project: Project,
 ) -> None:

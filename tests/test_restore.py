@@ -187,7 +187,6 @@ def test_a_training_without_dvc_is_restored(project: Project) -> None:
     assert outputs(project) == second
 
 
-@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_training_that_finished_before_dvc_was_killed_is_not_run_again(project: Project) -> None:
@@ -237,7 +236,6 @@ def test_an_interrupted_training_is_restored_and_its_run_killed(
     assert {run.info.status for run in project.runs()} == {"KILLED", "FINISHED"}
 
 
-@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_training_that_is_still_running_is_not_begun_twice(project: Project) -> None:

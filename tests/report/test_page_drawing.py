@@ -104,7 +104,6 @@ READ = """async drawings => {
 
 
 @pytest.mark.long
-@pytest.mark.long
 @pytest.mark.skipif(not (ROOT / PAGE).is_file(), reason="the page has not been built")
 def test_the_committed_network_reads_330_drawings_of_all_sizes(page: Page) -> None:
     """All 330 are read correctly today; of the pad that knew no strokes, 306 were, 7 of 30 tiny."""

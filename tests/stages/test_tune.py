@@ -90,7 +90,6 @@ def test_the_verdict_is_everywhere_the_same(searched: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_an_interrupted_search_gives_the_same_trials(
     searched: Path, tmp_path: Path, idx_folder: Path
 ) -> None:

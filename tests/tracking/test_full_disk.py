@@ -38,7 +38,6 @@ def can_mount(folder: Path) -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.long
 @pytest.mark.slow
 def test_a_full_disk_is_one_warning_per_stage_and_is_completed_later(
     tmp_path: Path, idx_folder: Path

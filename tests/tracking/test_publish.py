@@ -328,7 +328,6 @@ def test_a_server_that_is_down_costs_one_warning_and_seconds(
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_a_store_that_locks_meanwhile_is_one_warning_and_is_completed_later(
     trained: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,7 +358,6 @@ def test_after_one_failure_nothing_more_is_tried(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.count("disk full") == 1
 
 
-@pytest.mark.long
 @pytest.mark.long
 def test_of_two_simultaneous_runs_both_have_the_data_set(trained: Params) -> None:
     client, experiment_id = connect()
@@ -615,7 +613,6 @@ def test_a_champion_that_cannot_be_loaded_is_named_and_does_not_block_the_next_m
     assert champion_fault(connect()[0]) == ""
 
 
-@pytest.mark.long
 @pytest.mark.long
 def test_of_two_simultaneous_publishes_both_succeed_and_one_run_is_complete(
     trained: Params,
